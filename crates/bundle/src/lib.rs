@@ -1,0 +1,2 @@
+//! A project folder in, a Worker out.
+#![forbid(unsafe_code)]
