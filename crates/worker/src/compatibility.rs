@@ -35,7 +35,9 @@ impl FromStr for CompatibilityDate {
         let date = || -> Option<Self> {
             let (year, rest) = text.split_once('-')?;
             let (month, day) = rest.split_once('-')?;
-            if (year.len(), month.len(), day.len()) != (4, 2, 2) || !text.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit()) {
+            if (year.len(), month.len(), day.len()) != (4, 2, 2)
+                || !text.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit())
+            {
                 return None;
             }
             let date = Self { year: year.parse().ok()?, month: month.parse().ok()?, day: day.parse().ok()? };
@@ -316,8 +318,14 @@ mod tests {
         let check = |named: &[&str], expect: &str| {
             assert_eq!(compatibility("2026-01-01", named).unwrap_err().to_string(), expect);
         };
-        check(&["nodejs_compact"], "there is no compatibility flag \"nodejs_compact\": did you mean \"nodejs_compat\"?");
-        check(&["zzzzzzzzzzzzzzzzzzzzzzzzzzz"], "there is no compatibility flag \"zzzzzzzzzzzzzzzzzzzzzzzzzzz\": remove it");
+        check(
+            &["nodejs_compact"],
+            "there is no compatibility flag \"nodejs_compact\": did you mean \"nodejs_compat\"?",
+        );
+        check(
+            &["zzzzzzzzzzzzzzzzzzzzzzzzzzz"],
+            "there is no compatibility flag \"zzzzzzzzzzzzzzzzzzzzzzzzzzz\": remove it",
+        );
         check(
             &["global_navigator", "no_global_navigator"],
             "the compatibility flags \"global_navigator\" and \"no_global_navigator\" contradict each other: keep one of them",

@@ -97,10 +97,20 @@ impl fmt::Display for LimitExceeded {
         match limit.unit() {
             "bytes" => {
                 let mib = |bytes: &u64| *bytes as f64 / (1024.0 * 1024.0);
-                write!(formatter, "Worker exceeded {} limit: {:.1} MiB used, {:.1} MiB allowed", limit.name(), mib(used), mib(allowed))
+                write!(
+                    formatter,
+                    "Worker exceeded {} limit: {:.1} MiB used, {:.1} MiB allowed",
+                    limit.name(),
+                    mib(used),
+                    mib(allowed)
+                )
             }
             "subrequests" => write!(formatter, "Too many subrequests: {used} made, {allowed} allowed per request"),
-            unit => write!(formatter, "Worker exceeded {} limit: {used} {unit} used, {allowed} {unit} allowed", limit.name()),
+            unit => write!(
+                formatter,
+                "Worker exceeded {} limit: {used} {unit} used, {allowed} {unit} allowed",
+                limit.name()
+            ),
         }
     }
 }
@@ -173,7 +183,12 @@ mod tests {
             assert_eq!(LimitExceeded { limit, allowed, used }.to_string(), expect);
         };
         check(Limit::Cpu, 50, 57, "Worker exceeded CPU time limit: 57 ms used, 50 ms allowed");
-        check(Limit::Memory, 134_217_728, 150_994_944, "Worker exceeded memory limit: 144.0 MiB used, 128.0 MiB allowed");
+        check(
+            Limit::Memory,
+            134_217_728,
+            150_994_944,
+            "Worker exceeded memory limit: 144.0 MiB used, 128.0 MiB allowed",
+        );
         check(Limit::Subrequests, 1000, 1001, "Too many subrequests: 1001 made, 1000 allowed per request");
     }
 

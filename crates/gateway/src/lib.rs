@@ -1,0 +1,18 @@
+//! HTTP in: listeners, TLS, requests and responses streamed both ways, WebSockets, error pages.
+//!
+//! The gateway knows nothing of Workers: it hands each request to a [`Handler`] and sends what comes back. HTTP/1.1 and
+//! HTTP/2 are hyper's; what is added is the request's URL, the client's address, limits, and upgrades.
+
+#![forbid(unsafe_code)]
+
+mod error_page;
+mod handler;
+mod request;
+mod response;
+mod server;
+mod tls;
+
+pub use error_page::{Page, error_page};
+pub use handler::Handler;
+pub use server::{BindError, Listener, Server, ServerLimits};
+pub use tls::{TlsError, self_signed};

@@ -1,0 +1,255 @@
+//! Listeners and connections.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+use http::header::{CONNECTION, HeaderValue};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use rustls::ServerConfig;
+use skep_exchange::Body;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
+
+use crate::error_page::Page;
+use crate::handler::Handler;
+use crate::request::{self, Refused};
+use crate::response::{self, Upgrade};
+
+/// What a client may use of a server.
+#[derive(Clone, Copy, Debug)]
+pub struct ServerLimits {
+    /// Connections at once. More wait in the kernel's queue.
+    pub connections: usize,
+    /// How long a client may take to send a request's headers.
+    pub header_timeout: Duration,
+    /// The largest header block in bytes.
+    pub header_bytes: usize,
+    /// The largest request body in bytes.
+    pub request_body: u64,
+    /// How long a TLS handshake may take.
+    pub handshake_timeout: Duration,
+}
+
+impl Default for ServerLimits {
+    fn default() -> Self {
+        Self {
+            connections: 10_000,
+            header_timeout: Duration::from_secs(30),
+            header_bytes: 64 * 1024,
+            request_body: 100 * 1024 * 1024,
+            handshake_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Why an address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Another program has it.
+    #[error("port {port} on {host} is in use by another program")]
+    InUse {
+        /// The address.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// It takes more rights than we have.
+    #[error(
+        "no permission to listen on {host} port {port}: ports below 1024 need the capability CAP_NET_BIND_SERVICE. Use a higher port."
+    )]
+    Permission {
+        /// The address.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// It is no address of this machine.
+    #[error(
+        "cannot listen on {host} port {port}: {reason}. Give an address of this machine, such as 127.0.0.1 or 0.0.0.0."
+    )]
+    Address {
+        /// The address.
+        host: String,
+        /// The port.
+        port: u16,
+        /// What the system said.
+        reason: String,
+    },
+}
+
+/// A socket that takes connections.
+#[derive(Debug)]
+pub struct Listener {
+    listener: TcpListener,
+    tls: Option<Arc<ServerConfig>>,
+}
+
+impl Listener {
+    /// Listens on a host (a name or an address) and port; port 0 takes any free one.
+    ///
+    /// # Errors
+    /// When the address is taken, forbidden, or none of this machine.
+    pub async fn bind(host: &str, port: u16) -> Result<Self, BindError> {
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let listener = TcpListener::bind((bare, port)).await.map_err(|error| {
+            let host = host.to_owned();
+            match error.kind() {
+                io::ErrorKind::AddrInUse => BindError::InUse { host, port },
+                io::ErrorKind::PermissionDenied => BindError::Permission { host, port },
+                _ => BindError::Address { host, port, reason: error.to_string() },
+            }
+        })?;
+        Ok(Self { listener, tls: None })
+    }
+
+    /// The same socket, speaking TLS.
+    #[must_use]
+    pub fn with_tls(self, tls: Arc<ServerConfig>) -> Self {
+        Self { tls: Some(tls), ..self }
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+/// Serves requests from a listener.
+pub struct Server<H> {
+    handler: Arc<H>,
+    limits: ServerLimits,
+    http: auto::Builder<TokioExecutor>,
+}
+
+impl<H: Handler> Server<H> {
+    /// A server that hands requests to a handler.
+    pub fn new(handler: H, limits: ServerLimits) -> Self {
+        let mut http = auto::Builder::new(TokioExecutor::new());
+        http.http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.header_timeout)
+            .max_buf_size(limits.header_bytes.max(8192));
+        http.http2()
+            .timer(TokioTimer::new())
+            .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX));
+        Self { handler: Arc::new(handler), limits, http }
+    }
+
+    /// Serves until `stop` changes, then finishes what is being handled, for as long as `grace` at most.
+    pub async fn serve(&self, listener: Listener, mut stop: watch::Receiver<bool>, grace: Duration) {
+        let graceful = GracefulShutdown::new();
+        let room = Arc::new(Semaphore::new(self.limits.connections));
+        let acceptor = listener.tls.clone().map(TlsAcceptor::from);
+        loop {
+            let accepted = async {
+                let permit = Arc::clone(&room).acquire_owned().await.ok()?;
+                let (stream, client) = listener.listener.accept().await.ok()?;
+                Some((stream, client, permit))
+            };
+            let (stream, client, permit) = tokio::select! {
+                accepted = accepted => match accepted {
+                    Some(accepted) => accepted,
+                    // Out of file descriptors, or a connection that was reset while it waited: others may do better.
+                    None => {
+                        tokio::time::sleep(Duration::from_millis(5)).await;
+                        continue;
+                    }
+                },
+                _ = stop.wait_for(|stop| *stop) => break,
+            };
+            let connection = self.connection(stream, client, acceptor.clone(), graceful.watcher());
+            tokio::spawn(async move {
+                connection.await;
+                drop(permit);
+            });
+        }
+        drop(listener);
+        let _ = tokio::time::timeout(grace, graceful.shutdown()).await;
+    }
+
+    fn connection(
+        &self,
+        stream: TcpStream,
+        client: SocketAddr,
+        acceptor: Option<TlsAcceptor>,
+        watcher: hyper_util::server::graceful::Watcher,
+    ) -> impl Future<Output = ()> + Send + use<H> {
+        let (handler, limits, http) = (Arc::clone(&self.handler), self.limits, self.http.clone());
+        async move {
+            // A socket that cannot be told so is only slower.
+            let _ = stream.set_nodelay(true);
+            match acceptor {
+                None => serve_connection(&http, stream, handler, client, limits, false, watcher).await,
+                Some(acceptor) => {
+                    if let Ok(Ok(stream)) =
+                        tokio::time::timeout(limits.handshake_timeout, acceptor.accept(stream)).await
+                    {
+                        serve_connection(&http, stream, handler, client, limits, true, watcher).await;
+                    }
+                }
+            }
+        }
+    }
+}
+
+async fn serve_connection<H: Handler>(
+    http: &auto::Builder<TokioExecutor>,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    handler: Arc<H>,
+    client: SocketAddr,
+    limits: ServerLimits,
+    secure: bool,
+    watcher: hyper_util::server::graceful::Watcher,
+) {
+    let service = service_fn(move |request| {
+        let handler = Arc::clone(&handler);
+        async move { Ok::<_, Infallible>(respond(&*handler, request, client, limits, secure).await) }
+    });
+    let connection = http.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    // A connection that breaks has no one left to tell.
+    let _ = watcher.watch(connection.into_owned()).await;
+}
+
+async fn respond<H: Handler>(
+    handler: &H,
+    mut incoming: http::Request<Incoming>,
+    client: SocketAddr,
+    limits: ServerLimits,
+    secure: bool,
+) -> http::Response<Body> {
+    let upgrade =
+        Upgrade::key(incoming.headers()).map(|key| Upgrade { on_upgrade: hyper::upgrade::on(&mut incoming), key });
+    let request = match request::accept(incoming, secure, client, limits.request_body) {
+        Ok(request) => request,
+        Err(refused) => return refuse(refused),
+    };
+    let response = handler.handle(request).await;
+    match upgrade {
+        Some(upgrade) => upgrade.finish(response),
+        None => response::prepare(response),
+    }
+}
+
+/// The answer to a request that breaks the rules. The connection is closed: what follows on it cannot be trusted.
+fn refuse(refused: Refused) -> http::Response<Body> {
+    let (status, title) = match refused {
+        Refused::Host | Refused::Target => (StatusCode::BAD_REQUEST, "Bad request"),
+        Refused::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "Request body too large"),
+    };
+    let mut response = Page { status, title, message: &refused.to_string(), detail: None }.response();
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}

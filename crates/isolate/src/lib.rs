@@ -1,0 +1,185 @@
+//! One version of a Worker inside one V8 isolate on one thread of its own: events in, responses out, limits held.
+//!
+//! **Boundary:** no V8 or deno_core type crosses this crate's public API. [`Isolate::start`] loads a version and gives a
+//! handle that any thread may use; what goes wrong comes back as a [`Failure`] or a [`StartError`]. When a limit stops an
+//! isolate it is over for good ([`Isolate::is_over`]): whoever holds it starts another one ([`Slot`] does).
+
+mod inspector;
+mod limits;
+mod loader;
+mod meter;
+mod runtime;
+mod slot;
+mod thread;
+mod watchdog;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use skep_exchange::{Failure, Reply, Request};
+use skep_observe::Observer;
+use skep_web::EventId;
+use skep_worker::{Event, Version};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::inspector::Inspector;
+use crate::runtime::RunEvent;
+use crate::thread::{Command, Started};
+
+pub use inspector::{InspectorMessage, InspectorSession};
+pub use skep_web::events::Finished;
+pub use skep_web::{CacheStore, MemoryCache};
+pub use slot::Slot;
+pub use thread::StartError;
+
+/// Events that may wait for an isolate's thread. Who sends more waits.
+const MOST_WAITING: usize = 1024;
+
+/// Prepares V8. Must be called on the main thread, before the process has any other thread (memory protection keys are
+/// inherited from it).
+pub fn initialize() {
+    deno_core::JsRuntime::init_platform(None);
+}
+
+/// What an isolate is started with.
+#[derive(Clone)]
+pub struct Options {
+    /// The version to load.
+    pub version: Arc<Version>,
+    /// The client behind `fetch()` and `WebSocket`.
+    pub outbound: skep_outbound::Client,
+    /// The store behind `caches`.
+    pub cache: Arc<dyn CacheStore>,
+    /// Who sees logs and events.
+    pub observer: Arc<dyn Observer>,
+    /// Whether console lines are coloured, for a terminal.
+    pub colors: bool,
+    /// Whether a debugger may attach.
+    pub inspector: bool,
+}
+
+/// A handle to one isolate. Cheap to clone; the isolate ends, after its open events, when the last handle is dropped.
+#[derive(Clone)]
+pub struct Isolate(Arc<Handle>);
+
+struct Handle {
+    commands: mpsc::Sender<Command>,
+    over: Arc<AtomicBool>,
+    next_event: AtomicU32,
+    handlers: Vec<Event>,
+    inspector: Option<Inspector>,
+    default_entrypoint: Arc<str>,
+}
+
+impl Isolate {
+    /// Starts an isolate on a thread of its own and loads a version into it.
+    ///
+    /// # Errors
+    /// When the version's code throws, exceeds a limit, or there is no room for a thread.
+    pub async fn start(options: Options) -> Result<Self, StartError> {
+        let (commands, receiver) = mpsc::channel(MOST_WAITING);
+        let (ready, started) = oneshot::channel();
+        let over = Arc::new(AtomicBool::new(false));
+        thread::spawn(options, receiver, ready, Arc::clone(&over))?;
+        let ended = || StartError::Thread("the isolate's thread ended while it started".to_owned());
+        let Started { handlers, inspector } = started.await.map_err(|_| ended())??;
+        Ok(Self(Arc::new(Handle {
+            commands,
+            over,
+            next_event: AtomicU32::new(1),
+            handlers,
+            inspector,
+            default_entrypoint: "default".into(),
+        })))
+    }
+
+    /// The kinds of events that the version has handlers for.
+    pub fn handlers(&self) -> &[Event] {
+        &self.0.handlers
+    }
+
+    /// Whether the isolate has ended: a limit stopped it.
+    pub fn is_over(&self) -> bool {
+        self.0.over.load(Ordering::Acquire)
+    }
+
+    /// Hands a request to the fetch handler of the default export. Dropping the future tells the handler that the client
+    /// went away.
+    pub async fn fetch(&self, request: Request) -> Reply {
+        let event = self.next_event();
+        let (waiter, reply) = oneshot::channel();
+        let command = Command::Fetch { event, request, entrypoint: Arc::clone(&self.0.default_entrypoint), waiter };
+        if let Err(mpsc::error::SendError(Command::Fetch { request, .. })) = self.0.commands.send(command).await {
+            return Reply::NotStarted(Box::new(request));
+        }
+        let mut waiting = CancelOnDrop { commands: &self.0.commands, event: Some(event) };
+        let reply = reply.await;
+        waiting.event = None;
+        reply.unwrap_or_else(|_| Reply::Failure(Failure::unusable("the isolate ended while it handled the request")))
+    }
+
+    /// Hands a cron trigger to the scheduled handler. `scheduled_time` is in milliseconds since 1970.
+    ///
+    /// # Errors
+    /// When the handler throws or a limit stops it.
+    pub async fn scheduled(&self, cron: &str, scheduled_time: i64) -> Result<Finished, Failure> {
+        self.run(RunEvent::Scheduled { cron: cron.to_owned(), scheduled_time }).await
+    }
+
+    /// Hands a batch to the queue handler. `messages` is a JSON list of `{ id, timestamp, attempts, contentType, body }`;
+    /// what is returned says which to acknowledge: `{ ackAll, retryAll, acks, retries }`, JSON too.
+    ///
+    /// # Errors
+    /// When the handler throws or a limit stops it.
+    pub async fn queue(&self, queue: &str, messages: &str) -> Result<Finished, Failure> {
+        self.run(RunEvent::Queue { queue: queue.to_owned(), messages: messages.to_owned() }).await
+    }
+
+    /// Hands events of other Workers, a JSON list, to the tail handler.
+    ///
+    /// # Errors
+    /// When the handler throws or a limit stops it.
+    pub async fn tail(&self, events: &str) -> Result<Finished, Failure> {
+        self.run(RunEvent::Tail { events: events.to_owned() }).await
+    }
+
+    async fn run(&self, run: RunEvent) -> Result<Finished, Failure> {
+        let ended = || Failure::unusable("the isolate ended before it handled the event");
+        let (waiter, finished) = oneshot::channel();
+        let command =
+            Command::Run { event: self.next_event(), run, entrypoint: Arc::clone(&self.0.default_entrypoint), waiter };
+        self.0.commands.send(command).await.map_err(|_| ended())?;
+        finished.await.map_err(|_| ended())?
+    }
+
+    /// Opens a session for a debugger, if the isolate was started with one in mind.
+    pub fn inspect(&self) -> Option<InspectorSession> {
+        self.0.inspector.as_ref()?.open()
+    }
+
+    fn next_event(&self) -> EventId {
+        loop {
+            let id = self.0.next_event.fetch_add(1, Ordering::Relaxed);
+            // JavaScript has 0 for "no event", and V8 keeps numbers below 2^30 without allocating.
+            if (1..1 << 30).contains(&id) {
+                return EventId(id);
+            }
+            self.0.next_event.store(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Tells the isolate that nobody waits for an event any more.
+struct CancelOnDrop<'a> {
+    commands: &'a mpsc::Sender<Command>,
+    event: Option<EventId>,
+}
+
+impl Drop for CancelOnDrop<'_> {
+    fn drop(&mut self) {
+        if let Some(event) = self.event {
+            // A full queue drops it; the event then learns of it when its response has no reader.
+            drop(self.commands.try_send(Command::Cancel(event)));
+        }
+    }
+}

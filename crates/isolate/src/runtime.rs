@@ -1,0 +1,567 @@
+//! A V8 isolate with one version loaded: everything that touches V8, on the isolate's own thread.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use deno_core::error::{CoreError, CoreErrorKind, JsError};
+use deno_core::{JsRuntime, PollEventLoopOptions, RuntimeOptions, v8};
+use skep_exchange::{Failure, Reply, Request};
+use skep_observe::Trigger;
+use skep_web::{EventId, Events, Finished, Host};
+use skep_worker::{BindingKind, EntryFormat, Event, LimitExceeded, ModuleContent, Version};
+use tokio::sync::oneshot;
+
+use crate::Options;
+use crate::limits::{self, Guard, Verdict};
+use crate::loader::{self, PlatformModules, VersionLoader};
+use crate::meter::Meter;
+use crate::thread::StartError;
+use crate::watchdog::Watch;
+
+static SNAPSHOT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/web.snapshot"));
+
+/// The functions of JavaScript's dispatcher.
+struct Dispatcher {
+    fetch: v8::Global<v8::Function>,
+    scheduled: v8::Global<v8::Function>,
+    queue: v8::Global<v8::Function>,
+    tail: v8::Global<v8::Function>,
+    cancel: v8::Global<v8::Function>,
+}
+
+/// An event without a response.
+#[derive(Clone, Debug)]
+pub(crate) enum RunEvent {
+    Scheduled { cron: String, scheduled_time: i64 },
+    Queue { queue: String, messages: String },
+    Tail { events: String },
+}
+
+impl RunEvent {
+    fn trigger(&self) -> Trigger {
+        match self {
+            Self::Scheduled { cron, scheduled_time } => {
+                Trigger::Scheduled { cron: cron.clone(), scheduled_time: *scheduled_time }
+            }
+            Self::Queue { queue, .. } => Trigger::Queue { queue: queue.clone() },
+            Self::Tail { .. } => Trigger::Tail,
+        }
+    }
+}
+
+/// One version in one isolate.
+pub(crate) struct Runtime {
+    // Dropped first: its callbacks point to the guard.
+    js: JsRuntime,
+    meter: Rc<Meter>,
+    guard: Arc<Guard>,
+    dispatcher: Dispatcher,
+    handlers: Vec<Event>,
+}
+
+impl Runtime {
+    /// Makes an isolate from the snapshot and loads a version.
+    pub(crate) async fn start(options: &Options) -> Result<Self, StartError> {
+        let version = &options.version;
+        let size = version.size();
+        if size > version.limits.script_size {
+            let exceeded = LimitExceeded {
+                limit: skep_worker::Limit::ScriptSize,
+                allowed: version.limits.script_size as u64,
+                used: size as u64,
+            };
+            return Err(StartError::Limit(exceeded));
+        }
+        let guard = Guard::new(&version.limits);
+        let platform = PlatformModules::default();
+        let mut js = new_runtime(options, &guard, &platform)?;
+        let handle = js.v8_isolate().thread_safe_handle();
+        guard.set_isolate(handle.clone());
+        limits::watch_memory(&mut js, &guard);
+        let meter = Meter::new(Watch::start(handle, Arc::clone(&guard)), version.limits.clone());
+        // For the interrupt, which finds its way from V8 to the state and no further.
+        let context = js.main_context();
+        js.op_state().borrow_mut().put((Rc::clone(&meter), context));
+        meter.begin_startup();
+        let loaded = load(&mut js, options, &platform, &meter).await;
+        meter.end_startup();
+        if let Some(verdict) = guard.verdict() {
+            return Err(StartError::Limit(verdict.exceeded));
+        }
+        let (dispatcher, handlers) = loaded?;
+        Ok(Self { js, meter, guard, dispatcher, handlers })
+    }
+
+    /// The events that the version has handlers for.
+    pub(crate) fn handlers(&self) -> &[Event] {
+        &self.handlers
+    }
+
+    /// Whether a limit has stopped this isolate.
+    pub(crate) fn verdict(&self) -> Option<Verdict> {
+        self.guard.verdict()
+    }
+
+    /// Where new sessions of a debugger are handed in.
+    pub(crate) fn inspector(
+        &self,
+    ) -> deno_core::futures::channel::mpsc::UnboundedSender<deno_core::InspectorSessionProxy> {
+        self.js.inspector().get_session_sender()
+    }
+
+    /// The turns of this poll begin.
+    pub(crate) fn begin_turns(&self) {
+        self.meter.begin_turns();
+    }
+
+    /// The turns of this poll are over.
+    pub(crate) fn end_turns(&self) {
+        let state = self.js.op_state();
+        self.meter.end_turns(&mut state.borrow_mut());
+    }
+
+    /// Hands a request to the version's fetch handler. The answer goes to `waiter`.
+    pub(crate) fn fetch(&mut self, event: EventId, request: Request, entrypoint: &str, waiter: oneshot::Sender<Reply>) {
+        let method = request.method().as_str().to_owned();
+        let state = self.js.op_state();
+        let body = skep_web::events::begin_fetch(&mut state.borrow_mut(), event, request, waiter);
+        let function = self.dispatcher.fetch.clone();
+        self.call(event, &function, |scope| {
+            let entrypoint = string(scope, entrypoint)?;
+            let method = string(scope, &method)?;
+            let props = v8::String::empty(scope).into();
+            Some(vec![integer(scope, event.0), entrypoint, method, integer(scope, body), props])
+        });
+    }
+
+    /// Hands an event without a response to its handler. What it returns goes to `waiter`.
+    pub(crate) fn run(
+        &mut self,
+        event: EventId,
+        run: &RunEvent,
+        entrypoint: &str,
+        waiter: oneshot::Sender<Result<Finished, Failure>>,
+    ) {
+        let state = self.js.op_state();
+        state.borrow_mut().borrow_mut::<Events>().begin_run(event, run.trigger(), waiter);
+        let function = match run {
+            RunEvent::Scheduled { .. } => self.dispatcher.scheduled.clone(),
+            RunEvent::Queue { .. } => self.dispatcher.queue.clone(),
+            RunEvent::Tail { .. } => self.dispatcher.tail.clone(),
+        };
+        self.call(event, &function, |scope| {
+            let id = integer(scope, event.0);
+            let entrypoint = string(scope, entrypoint)?;
+            Some(match run {
+                RunEvent::Scheduled { cron, scheduled_time } => {
+                    let time = v8::Number::new(scope, *scheduled_time as f64).into();
+                    vec![id, entrypoint, time, string(scope, cron)?]
+                }
+                RunEvent::Queue { queue, messages } => {
+                    vec![id, entrypoint, string(scope, queue)?, string(scope, messages)?]
+                }
+                RunEvent::Tail { events } => vec![id, entrypoint, string(scope, events)?],
+            })
+        });
+    }
+
+    /// The client of a fetch event went away.
+    pub(crate) fn cancel(&mut self, event: EventId) {
+        let state = self.js.op_state();
+        if state.borrow_mut().borrow_mut::<Events>().cancel(event) {
+            let function = self.dispatcher.cancel.clone();
+            self.call(event, &function, |scope| Some(vec![integer(scope, event.0)]));
+        }
+    }
+
+    /// Calls a function of the dispatcher, and the continuations that are ready then, as the event's own turn.
+    fn call(
+        &mut self,
+        event: EventId,
+        function: &v8::Global<v8::Function>,
+        arguments: impl for<'s> FnOnce(&mut v8::PinScope<'s, '_>) -> Option<Vec<v8::Local<'s, v8::Value>>>,
+    ) {
+        {
+            deno_core::scope!(scope, self.js);
+            v8::tc_scope!(let scope, scope);
+            let function = v8::Local::new(scope, function);
+            let receiver = v8::undefined(scope).into();
+            if let Some(arguments) = arguments(scope) {
+                function.call(scope, receiver, &arguments);
+            }
+            // What runs next belongs to no event until it says so.
+            let nothing = v8::undefined(scope).into();
+            scope.set_continuation_preserved_embedder_data(nothing);
+            scope.perform_microtask_checkpoint();
+        }
+        let state = self.js.op_state();
+        self.meter.charge_to(&mut state.borrow_mut(), event);
+    }
+
+    /// Runs what is ready. Ready when nothing is pending any more; events that are still open then can never be answered.
+    pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let polled = self.js.poll_event_loop(context, PollEventLoopOptions::default());
+        if self.guard.is_stopped() {
+            return Poll::Pending;
+        }
+        if let Err(error) = ready!(polled) {
+            self.report(&error);
+            // One error ends a poll early: what is ready behind it runs at the next one.
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    }
+
+    /// Shows an error that came out of the event loop itself.
+    fn report(&self, error: &CoreError) {
+        let failure = failure_of(error);
+        let state = self.js.op_state();
+        let state = state.borrow();
+        let host = state.borrow::<Host>();
+        let source =
+            skep_observe::Source { worker: Arc::clone(&host.worker), version: Arc::clone(&host.version), event: 0 };
+        let exception = skep_observe::Exception {
+            name: failure.name,
+            message: failure.message,
+            stack: failure.stack,
+            limit: None,
+            timestamp: std::time::SystemTime::now(),
+        };
+        host.observer.exception(&source, exception);
+    }
+
+    /// Ends events whose `waitUntil()` promises took longer than they may.
+    pub(crate) fn end_late_events(&self) {
+        let late = self.with_events(|events| events.over_wait_until());
+        for event in late {
+            self.with_events(|events| events.end_wait_until(event));
+        }
+    }
+
+    /// What the open events are.
+    pub(crate) fn with_events<T>(&self, with: impl FnOnce(&mut Events) -> T) -> T {
+        let state = self.js.op_state();
+        let mut state = state.borrow_mut();
+        with(state.borrow_mut::<Events>())
+    }
+}
+
+fn new_runtime(options: &Options, guard: &Arc<Guard>, platform: &PlatformModules) -> Result<JsRuntime, StartError> {
+    let platform = Rc::clone(platform);
+    let js = JsRuntime::try_new(RuntimeOptions {
+        module_loader: Some(Rc::new(VersionLoader::new(Arc::clone(&options.version)))),
+        extensions: skep_web::extensions(),
+        startup_snapshot: Some(SNAPSHOT),
+        skip_op_registration: true,
+        create_params: Some(limits::create_params(guard)),
+        custom_module_evaluation_cb: Some(Box::new(move |scope, _, name, code| {
+            loader::evaluate(&platform, scope, name, &code)
+        })),
+        inspector: options.inspector,
+        is_main: true,
+        ..RuntimeOptions::default()
+    })
+    .map_err(|error| StartError::Exception(failure_of(&error)))?;
+    js.lazy_init_extensions(skep_web::extension_arguments())
+        .map_err(|error| StartError::Exception(failure_of(&error)))?;
+    let host = Host {
+        outbound: options.outbound.clone(),
+        cache: Arc::clone(&options.cache),
+        observer: Arc::clone(&options.observer),
+        limits: options.version.limits.clone(),
+        worker: options.version.worker.as_str().into(),
+        version: options.version.id.as_str().into(),
+    };
+    skep_web::install(&mut js.op_state().borrow_mut(), host);
+    Ok(js)
+}
+
+/// Loads the version's modules and runs their top level.
+async fn load(
+    js: &mut JsRuntime,
+    options: &Options,
+    platform: &PlatformModules,
+    meter: &Meter,
+) -> Result<(Dispatcher, Vec<Event>), StartError> {
+    let version = &options.version;
+    let entry = take_entry(js, options)?;
+    *platform.borrow_mut() = Some(entry.modules);
+    let evals = version.compatibility.is_on("allow_eval_during_startup");
+    allow_eval(js, evals);
+    let namespace = match version.format {
+        EntryFormat::Module => Some(load_module(js, version, meter).await?),
+        EntryFormat::ServiceWorker => {
+            run_script(js, version)?;
+            None
+        }
+    };
+    allow_eval(js, false);
+    let handlers = call_loaded(js, &entry.loaded, namespace.as_ref())?;
+    Ok((entry.dispatcher, handlers))
+}
+
+/// What `globals.js` left for the host.
+struct Entry {
+    loaded: v8::Global<v8::Function>,
+    modules: v8::Global<v8::Object>,
+    dispatcher: Dispatcher,
+}
+
+/// Takes the host's functions off the global object and starts the version's scope.
+fn take_entry(js: &mut JsRuntime, options: &Options) -> Result<Entry, StartError> {
+    let broken = || StartError::Exception(Failure::unusable("the snapshot of the web platform is not whole"));
+    deno_core::scope!(scope, js);
+    v8::tc_scope!(let scope, scope);
+    let global = scope.get_current_context().global(scope);
+    let key = v8::String::new(scope, "__skep").ok_or_else(broken)?;
+    let entry = global
+        .get(scope, key.into())
+        .and_then(|entry| v8::Local::<v8::Object>::try_from(entry).ok())
+        .ok_or_else(broken)?;
+    global.delete(scope, key.into());
+    let dispatcher = property(scope, entry, "dispatcher")
+        .and_then(|value| v8::Local::<v8::Object>::try_from(value).ok())
+        .ok_or_else(broken)?;
+    let function = |scope: &mut v8::PinScope<'_, '_>, object: v8::Local<'_, v8::Object>, name: &str| {
+        let value = property(scope, object, name)?;
+        v8::Local::<v8::Function>::try_from(value).ok().map(|function| v8::Global::new(scope, function))
+    };
+    let modules = property(scope, entry, "modules")
+        .and_then(|value| v8::Local::<v8::Object>::try_from(value).ok())
+        .ok_or_else(broken)?;
+    let start = function(scope, entry, "start").ok_or_else(broken)?;
+    let arguments = [start_options(scope, options)?];
+    let start = v8::Local::new(scope, start);
+    let receiver = v8::undefined(scope).into();
+    if start.call(scope, receiver, &arguments).is_none() {
+        return Err(exception(scope));
+    }
+    Ok(Entry {
+        modules: v8::Global::new(scope, modules),
+        loaded: function(scope, entry, "loaded").ok_or_else(broken)?,
+        dispatcher: Dispatcher {
+            fetch: function(scope, dispatcher, "fetch").ok_or_else(broken)?,
+            scheduled: function(scope, dispatcher, "scheduled").ok_or_else(broken)?,
+            queue: function(scope, dispatcher, "queue").ok_or_else(broken)?,
+            tail: function(scope, dispatcher, "tail").ok_or_else(broken)?,
+            cancel: function(scope, dispatcher, "cancel").ok_or_else(broken)?,
+        },
+    })
+}
+
+/// The argument of `start` in `globals.js`.
+fn start_options<'s>(
+    scope: &mut v8::PinScope<'s, '_>,
+    options: &Options,
+) -> Result<v8::Local<'s, v8::Value>, StartError> {
+    let version = &options.version;
+    let too_long = || StartError::Exception(Failure::unusable("a binding's value is longer than V8's longest string"));
+    let object = v8::Object::new(scope);
+    let bindings = v8::Array::new(scope, 0);
+    for (index, binding) in (0..).zip(&version.bindings) {
+        let (kind, value) = binding_value(scope, version, &binding.kind)?;
+        let entry = v8::Object::new(scope);
+        let name = string(scope, &binding.name).ok_or_else(too_long)?;
+        let kind = string(scope, kind).ok_or_else(too_long)?;
+        set(scope, entry, "name", name);
+        set(scope, entry, "kind", kind);
+        set(scope, entry, "value", value);
+        bindings.set_index(scope, index, entry.into());
+    }
+    set(scope, object, "bindings", bindings.into());
+    let flags = v8::Object::new(scope);
+    for (flag, on) in version.compatibility.states() {
+        let on = v8::Boolean::new(scope, on).into();
+        set(scope, flags, flag, on);
+    }
+    set(scope, object, "flags", flags.into());
+    for (name, on) in [
+        ("colors", options.colors),
+        ("inspector", options.inspector),
+        ("serviceWorker", version.format == EntryFormat::ServiceWorker),
+    ] {
+        let on = v8::Boolean::new(scope, on).into();
+        set(scope, object, name, on);
+    }
+    Ok(object.into())
+}
+
+fn binding_value<'s>(
+    scope: &mut v8::PinScope<'s, '_>,
+    version: &Version,
+    kind: &BindingKind,
+) -> Result<(&'static str, v8::Local<'s, v8::Value>), StartError> {
+    let unusable = |message: String| StartError::Exception(Failure::unusable(message));
+    let too_long = || unusable("a binding's value is longer than V8's longest string".to_owned());
+    let text = |scope: &mut v8::PinScope<'s, '_>, text: &str| string(scope, text).ok_or_else(too_long);
+    let parse = |scope: &mut v8::PinScope<'s, '_>, json: &serde_json::Value| {
+        let json = v8::String::new(scope, &json.to_string())?;
+        v8::json::parse(scope, json)
+    };
+    Ok(match kind {
+        BindingKind::PlainText(value) => ("value", text(scope, value)?),
+        BindingKind::SecretText(secret) => ("value", text(scope, secret.reveal())?),
+        BindingKind::Json(value) => ("value", parse(scope, value).ok_or_else(too_long)?),
+        BindingKind::VersionMetadata => {
+            let metadata = serde_json::json!({ "id": version.id, "tag": "", "timestamp": "" });
+            ("value", parse(scope, &metadata).ok_or_else(too_long)?)
+        }
+        BindingKind::Unavailable { kind } => ("unavailable", text(scope, kind)?),
+        BindingKind::Module(name) => {
+            let module = version.module(name).ok_or_else(|| {
+                unusable(format!("a binding names the module \"{name}\", which the version does not have"))
+            })?;
+            let value = match &module.content {
+                ModuleContent::Wasm(bytes) => loader::compile_wasm(scope, bytes)
+                    .ok_or_else(|| unusable(format!("the module \"{name}\" is not valid WebAssembly")))?,
+                ModuleContent::Data(bytes) => loader::array_buffer(scope, bytes),
+                ModuleContent::Text(value) | ModuleContent::Json(value) | ModuleContent::CommonJs(value) => {
+                    text(scope, value)?
+                }
+                ModuleContent::EsModule { source, .. } => text(scope, source)?,
+            };
+            ("value", value)
+        }
+    })
+}
+
+fn allow_eval(js: &mut JsRuntime, allow: bool) {
+    deno_core::scope!(scope, js);
+    scope.get_current_context().set_allow_generation_from_strings(allow);
+}
+
+async fn load_module(
+    js: &mut JsRuntime,
+    version: &Version,
+    meter: &Meter,
+) -> Result<v8::Global<v8::Object>, StartError> {
+    let start_error = |error: CoreError| StartError::Exception(failure_of(&error));
+    let specifier = loader::specifier(&version.main)
+        .map_err(|error| StartError::Exception(Failure::unusable(error.to_string())))?;
+    let module = js.load_main_es_module(&specifier).await.map_err(start_error)?;
+    let mut evaluated = Box::pin(js.mod_evaluate(module));
+    // A top-level await may wait for the event loop, but the modules' own code has one budget.
+    std::future::poll_fn(|context| {
+        meter.resume_startup();
+        if let Poll::Ready(result) = evaluated.as_mut().poll(context) {
+            return Poll::Ready(result);
+        }
+        match js.poll_event_loop(context, PollEventLoopOptions::default()) {
+            Poll::Ready(Ok(())) => match evaluated.as_mut().poll(context) {
+                Poll::Ready(result) => Poll::Ready(result),
+                Poll::Pending => Poll::Ready(Err(CoreErrorKind::PendingPromiseResolution.into_box())),
+            },
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+    .map_err(start_error)?;
+    js.get_module_namespace(module).map_err(start_error)
+}
+
+fn run_script(js: &mut JsRuntime, version: &Version) -> Result<(), StartError> {
+    let unusable = |message: &str| StartError::Exception(Failure::unusable(message));
+    let Some(ModuleContent::EsModule { source, .. }) = version.module(&version.main).map(|module| &module.content)
+    else {
+        return Err(unusable("the version has no main script"));
+    };
+    let name = loader::specifier(&version.main).map_err(|error| unusable(&error.to_string()))?;
+    js.execute_script(name.to_string(), deno_core::FastString::from(Arc::clone(source)))
+        .map(drop)
+        .map_err(|error| StartError::Exception(failure_of_js(&error)))
+}
+
+/// Tells `globals.js` that the modules are loaded. Gives the events that have handlers.
+fn call_loaded(
+    js: &mut JsRuntime,
+    loaded: &v8::Global<v8::Function>,
+    namespace: Option<&v8::Global<v8::Object>>,
+) -> Result<Vec<Event>, StartError> {
+    deno_core::scope!(scope, js);
+    v8::tc_scope!(let scope, scope);
+    let loaded = v8::Local::new(scope, loaded);
+    let receiver = v8::undefined(scope).into();
+    let argument = match namespace {
+        Some(namespace) => v8::Local::new(scope, namespace).into(),
+        None => v8::undefined(scope).into(),
+    };
+    let Some(names) = loaded.call(scope, receiver, &[argument]) else { return Err(exception(scope)) };
+    let mut handlers = Vec::new();
+    if let Ok(names) = v8::Local::<v8::Array>::try_from(names) {
+        for index in 0..names.length() {
+            let name = names.get_index(scope, index).map(|name| name.to_rust_string_lossy(scope)).unwrap_or_default();
+            let events = [Event::Fetch, Event::Scheduled, Event::Queue, Event::Tail, Event::Alarm];
+            handlers.extend(events.into_iter().find(|event| event.handler() == name));
+        }
+    }
+    Ok(handlers)
+}
+
+/// The exception that a call left behind.
+fn exception(scope: &mut v8::PinnedRef<'_, v8::TryCatch<'_, '_, v8::HandleScope<'_>>>) -> StartError {
+    match scope.exception() {
+        Some(error) => StartError::Exception(failure_of_js(&JsError::from_v8_exception(scope, error))),
+        None => StartError::Exception(Failure::unusable("execution was terminated")),
+    }
+}
+
+fn property<'s>(
+    scope: &mut v8::PinScope<'s, '_>,
+    object: v8::Local<'_, v8::Object>,
+    name: &str,
+) -> Option<v8::Local<'s, v8::Value>> {
+    let key = v8::String::new(scope, name)?;
+    object.get(scope, key.into())
+}
+
+fn set(
+    scope: &mut v8::PinScope<'_, '_>,
+    object: v8::Local<'_, v8::Object>,
+    name: &str,
+    value: v8::Local<'_, v8::Value>,
+) {
+    if let Some(key) = v8::String::new(scope, name) {
+        object.set(scope, key.into(), value);
+    }
+}
+
+fn string<'s>(scope: &mut v8::PinScope<'s, '_>, text: &str) -> Option<v8::Local<'s, v8::Value>> {
+    v8::String::new(scope, text).map(Into::into)
+}
+
+fn integer<'s>(scope: &mut v8::PinScope<'s, '_>, number: u32) -> v8::Local<'s, v8::Value> {
+    v8::Integer::new_from_unsigned(scope, number).into()
+}
+
+/// What went wrong, in plain types.
+fn failure_of(error: &CoreError) -> Failure {
+    match error.as_kind() {
+        CoreErrorKind::Js(error) => failure_of_js(error),
+        CoreErrorKind::PendingPromiseResolution => Failure::unusable(
+            "Top-level await never settled: a module waits for a promise that nothing can resolve while modules are loaded",
+        ),
+        other => Failure::unusable(other.to_string()),
+    }
+}
+
+fn failure_of_js(error: &JsError) -> Failure {
+    let name = error.name.clone().unwrap_or_else(|| "Error".to_owned());
+    let message = error.message.clone().unwrap_or_else(|| error.exception_message.clone());
+    let mut stack = error.stack.clone().unwrap_or_default();
+    if stack.is_empty() {
+        stack = error.exception_message.clone();
+    }
+    if error.frames.is_empty() || name == "SyntaxError" {
+        // A syntax error has no frames of its own; where it is stands in the message's frame.
+        if let Some(frame) = error.frames.first()
+            && let (Some(file), Some(line), Some(column)) = (&frame.file_name, frame.line_number, frame.column_number)
+            && !stack.contains(file)
+        {
+            stack.push_str(&format!("\n    at {file}:{line}:{column}"));
+        }
+    }
+    Failure::exception(name, message, stack)
+}

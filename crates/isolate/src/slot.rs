@@ -1,0 +1,69 @@
+//! A place for one version's isolate: starts it when it is first needed, and another one after a limit ended it.
+
+use std::sync::Arc;
+
+use skep_exchange::{Failure, Reply, Request, Response};
+use tokio::sync::Mutex;
+
+use crate::{Finished, InspectorSession, Isolate, Options, StartError};
+
+/// Tries of a request that found its isolate ended before it looked at it. Each try starts a new isolate.
+const MOST_TRIES: u32 = 3;
+
+/// One version, with an isolate when it is needed.
+pub struct Slot {
+    options: Options,
+    isolate: Mutex<Option<Isolate>>,
+}
+
+impl Slot {
+    /// A slot without an isolate.
+    pub fn new(options: Options) -> Arc<Self> {
+        Arc::new(Self { options, isolate: Mutex::new(None) })
+    }
+
+    /// The isolate that takes events now, started if there is none.
+    ///
+    /// # Errors
+    /// When the version cannot be started.
+    pub async fn isolate(&self) -> Result<Isolate, StartError> {
+        let mut current = self.isolate.lock().await;
+        if let Some(isolate) = current.as_ref().filter(|isolate| !isolate.is_over()) {
+            return Ok(isolate.clone());
+        }
+        let isolate = Isolate::start(self.options.clone()).await?;
+        *current = Some(isolate.clone());
+        Ok(isolate)
+    }
+
+    /// Hands a request to the version's default fetch handler.
+    ///
+    /// # Errors
+    /// What the client gets instead of a response.
+    pub async fn fetch(&self, mut request: Request) -> Result<Response, Failure> {
+        for _ in 0..MOST_TRIES {
+            let isolate = self.isolate().await.map_err(|error| error.failure())?;
+            match isolate.fetch(request).await {
+                Reply::Response(response) => return Ok(response),
+                Reply::Failure(failure) => return Err(failure),
+                Reply::NotStarted(back) => request = *back,
+            }
+        }
+        Err(Failure::unusable(
+            "The Worker's isolates end before they can handle the request: look at the limits it exceeds in the log",
+        ))
+    }
+
+    /// Hands a cron trigger to the version's scheduled handler. `scheduled_time` is in milliseconds since 1970.
+    ///
+    /// # Errors
+    /// When the handler throws or a limit stops it.
+    pub async fn scheduled(&self, cron: &str, scheduled_time: i64) -> Result<Finished, Failure> {
+        self.isolate().await.map_err(|error| error.failure())?.scheduled(cron, scheduled_time).await
+    }
+
+    /// Opens a session for a debugger, if the version was started with one in mind.
+    pub async fn inspect(&self) -> Option<InspectorSession> {
+        self.isolate().await.ok()?.inspect()
+    }
+}

@@ -1,0 +1,189 @@
+//! The isolate's thread: takes commands, runs turns, and ends when a limit stops it or nobody holds it any more.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use skep_exchange::{Failure, Reply, Request};
+use skep_web::{EventId, Finished};
+use skep_worker::{Event, LimitExceeded};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::Options;
+use crate::inspector::Inspector;
+use crate::limits::Verdict;
+use crate::runtime::{RunEvent, Runtime};
+
+/// Stack of an isolate's thread in bytes: V8 uses one mebibyte at most and stops deep recursion there; our own code needs
+/// little. Pages that are not used cost nothing.
+const STACK: usize = 4 * 1024 * 1024;
+/// How often events are looked at whose `waitUntil()` may take too long.
+const WAIT_UNTIL_TICK: Duration = Duration::from_secs(1);
+
+/// What a thread is told.
+pub(crate) enum Command {
+    Fetch { event: EventId, request: Request, entrypoint: Arc<str>, waiter: oneshot::Sender<Reply> },
+    Run { event: EventId, run: RunEvent, entrypoint: Arc<str>, waiter: oneshot::Sender<Result<Finished, Failure>> },
+    Cancel(EventId),
+}
+
+/// Why a version could not be started.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StartError {
+    /// Its code threw while the modules were loaded.
+    #[error("{0}")]
+    Exception(Failure),
+    /// It exceeded a limit.
+    #[error("{0}")]
+    Limit(LimitExceeded),
+    /// The machine has no room for one more thread.
+    #[error("no thread for the isolate: {0}")]
+    Thread(String),
+}
+
+impl StartError {
+    /// What a client gets that asked for this version.
+    pub fn failure(&self) -> Failure {
+        match self {
+            Self::Exception(failure) => Failure { code: skep_worker::ErrorCode::Exception, ..failure.clone() },
+            Self::Limit(exceeded) => Failure::limit(*exceeded),
+            Self::Thread(_) => Failure::unusable(self.to_string()),
+        }
+    }
+}
+
+/// What a thread tells when its version is loaded.
+pub(crate) struct Started {
+    pub(crate) handlers: Vec<Event>,
+    pub(crate) inspector: Option<Inspector>,
+}
+
+/// Starts a thread with an isolate. It ends when the sender of `commands` is dropped; `over` is set then.
+pub(crate) fn spawn(
+    options: Options,
+    commands: mpsc::Receiver<Command>,
+    started: oneshot::Sender<Result<Started, StartError>>,
+    over: Arc<AtomicBool>,
+) -> Result<(), StartError> {
+    let name: String = format!("isolate {}", options.version.worker).chars().take(15).collect();
+    std::thread::Builder::new()
+        .name(name)
+        .stack_size(STACK)
+        .spawn(move || {
+            let result = tokio::runtime::Builder::new_current_thread().enable_time().enable_io().build();
+            match result {
+                Ok(tokio) => tokio.block_on(run(options, commands, started, &over)),
+                Err(error) => drop(started.send(Err(StartError::Thread(error.to_string())))),
+            }
+            over.store(true, Ordering::Release);
+        })
+        .map(drop)
+        .map_err(|error| StartError::Thread(error.to_string()))
+}
+
+async fn run(
+    options: Options,
+    mut commands: mpsc::Receiver<Command>,
+    started: oneshot::Sender<Result<Started, StartError>>,
+    over: &AtomicBool,
+) {
+    let mut runtime = match Runtime::start(&options).await {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            drop(started.send(Err(error)));
+            return;
+        }
+    };
+    let inspector = options.inspector.then(|| Inspector::new(runtime.inspector()));
+    let handlers = runtime.handlers().to_vec();
+    if started.send(Ok(Started { handlers, inspector })).is_err() {
+        return;
+    }
+    let mut tick = tokio::time::interval(WAIT_UNTIL_TICK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let verdict = std::future::poll_fn(|context| {
+        if tick.poll_tick(context).is_ready() {
+            runtime.end_late_events();
+        }
+        turn(&mut runtime, &mut commands, context)
+    })
+    .await;
+    over.store(true, Ordering::Release);
+    commands.close();
+    if let Some(verdict) = verdict {
+        fail_open_events(&runtime, verdict);
+    }
+    refuse(&mut commands);
+}
+
+/// One round: commands in, then what is ready. Ready when the thread is to end, with the limit that ends it if one does.
+fn turn(
+    runtime: &mut Runtime,
+    commands: &mut mpsc::Receiver<Command>,
+    context: &mut Context<'_>,
+) -> Poll<Option<Verdict>> {
+    runtime.begin_turns();
+    let mut open = true;
+    while runtime.verdict().is_none() {
+        match commands.poll_recv(context) {
+            Poll::Ready(Some(command)) => obey(runtime, command),
+            Poll::Ready(None) => {
+                open = false;
+                break;
+            }
+            Poll::Pending => break,
+        }
+    }
+    let idle = runtime.verdict().is_none() && runtime.poll(context).is_ready();
+    runtime.end_turns();
+    if let Some(verdict) = runtime.verdict() {
+        return Poll::Ready(Some(verdict));
+    }
+    if idle {
+        runtime.with_events(skep_web::Events::fail_hung);
+    }
+    // Nobody can send anything any more; what is open is finished first.
+    if !open && runtime.with_events(|events| events.is_empty()) {
+        return Poll::Ready(None);
+    }
+    Poll::Pending
+}
+
+fn obey(runtime: &mut Runtime, command: Command) {
+    match command {
+        Command::Fetch { event, request, entrypoint, waiter } => runtime.fetch(event, request, &entrypoint, waiter),
+        Command::Run { event, run, entrypoint, waiter } => runtime.run(event, &run, &entrypoint, waiter),
+        Command::Cancel(event) => runtime.cancel(event),
+    }
+}
+
+/// A limit ends the isolate, and with it every event that it was handling: the one that ran into the limit, and those
+/// that shared the isolate with it.
+fn fail_open_events(runtime: &Runtime, verdict: Verdict) {
+    runtime.with_events(|events| {
+        let open: Vec<EventId> = events.open().collect();
+        for event in open {
+            let mut failure = Failure::limit(verdict.exceeded);
+            if verdict.event.is_some_and(|culprit| culprit != event) {
+                failure.message = format!(
+                    "The isolate was stopped because another request of this Worker exceeded a limit: {}",
+                    failure.message
+                );
+            }
+            events.fail(event, failure);
+        }
+        events.record_ended();
+    });
+}
+
+/// Gives back the requests that nobody has looked at.
+fn refuse(commands: &mut mpsc::Receiver<Command>) {
+    while let Ok(command) = commands.try_recv() {
+        match command {
+            Command::Fetch { request, waiter, .. } => drop(waiter.send(Reply::NotStarted(Box::new(request)))),
+            // Dropping the waiter says the same.
+            Command::Run { .. } | Command::Cancel(_) => {}
+        }
+    }
+}

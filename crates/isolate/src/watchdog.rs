@@ -1,0 +1,189 @@
+//! The watchdog: one thread that interrupts an isolate whose turn takes long.
+//!
+//! An isolate's thread marks when a turn of JavaScript begins and ends ([`Watch::begin_turn`], [`Watch::end_turn`]). The
+//! watchdog looks at the CPU clock of each thread that is in a turn, every few milliseconds and not later than the turn's
+//! budget runs out, and asks V8 for an interrupt. What an interrupt does is [`crate::limits`]'s business. While no isolate
+//! runs, the watchdog sleeps; the first turn wakes it.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use deno_core::v8;
+
+use crate::limits::{self, Guard};
+
+/// How often an isolate that is in a turn is looked at.
+const TICK: Duration = Duration::from_millis(5);
+/// How soon an isolate is looked at again whose budget is nearly used up.
+const SHORTEST_TICK: Duration = Duration::from_micros(500);
+/// Ticks without any turn after which the watchdog goes to sleep.
+const IDLE_TICKS: u32 = 20;
+
+/// The CPU clock of one thread.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ThreadClock(libc::clockid_t);
+
+impl ThreadClock {
+    /// The clock of the calling thread.
+    pub(crate) fn current() -> Self {
+        let mut clock = 0;
+        // SAFETY: the calling thread exists, and `clock` is a place for the answer. It cannot fail for the calling thread.
+        unsafe { libc::pthread_getcpuclockid(libc::pthread_self(), &raw mut clock) };
+        Self(clock)
+    }
+
+    /// CPU time that the thread has used, in nanoseconds. Zero if the thread is gone.
+    pub(crate) fn now(self) -> u64 {
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: `time` is a place for the answer; a clock of a thread that is gone is an error, not undefined.
+        if unsafe { libc::clock_gettime(self.0, &raw mut time) } != 0 {
+            return 0;
+        }
+        time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
+    }
+}
+
+/// What the watchdog knows of one isolate.
+pub(crate) struct Watch {
+    clock: ThreadClock,
+    isolate: v8::IsolateHandle,
+    guard: Arc<Guard>,
+    /// CPU time at which the turn began, 0 between turns.
+    turn: AtomicU64,
+    /// CPU time at which the turn's budget runs out.
+    deadline: AtomicU64,
+    /// An interrupt was asked for and has not run yet.
+    pending: AtomicBool,
+}
+
+impl Watch {
+    /// Has the watchdog look after the calling thread's isolate, as long as the result lives.
+    pub(crate) fn start(isolate: v8::IsolateHandle, guard: Arc<Guard>) -> Arc<Self> {
+        let watch = Arc::new(Self {
+            clock: ThreadClock::current(),
+            isolate,
+            guard,
+            turn: AtomicU64::new(0),
+            deadline: AtomicU64::new(0),
+            pending: AtomicBool::new(false),
+        });
+        WATCHDOG.add(&watch);
+        watch
+    }
+
+    /// The isolate's CPU clock.
+    pub(crate) fn now(&self) -> u64 {
+        self.clock.now()
+    }
+
+    /// A turn begins at this CPU time and may last until that.
+    pub(crate) fn begin_turn(&self, now: u64, deadline: u64) {
+        self.deadline.store(deadline, Ordering::Relaxed);
+        self.turn.store(now.max(1), Ordering::Release);
+        if WATCHDOG.asleep.load(Ordering::Acquire) {
+            WATCHDOG.wake();
+        }
+    }
+
+    /// The budget of the turn that runs changes.
+    pub(crate) fn extend(&self, deadline: u64) {
+        self.deadline.store(deadline, Ordering::Relaxed);
+        self.pending.store(false, Ordering::Release);
+    }
+
+    /// The turn is over.
+    pub(crate) fn end_turn(&self) {
+        self.turn.store(0, Ordering::Release);
+    }
+
+    /// Interrupts the turn if it takes long. Gives when to look again, or nothing between turns.
+    fn check(&self) -> Option<Duration> {
+        let turn = self.turn.load(Ordering::Acquire);
+        if turn == 0 {
+            return None;
+        }
+        let now = self.clock.now();
+        let tick = u64::try_from(TICK.as_nanos()).unwrap_or(u64::MAX);
+        let due = self.deadline.load(Ordering::Relaxed).min(turn.saturating_add(tick));
+        if now < due {
+            return Some(Duration::from_nanos(due - now).clamp(SHORTEST_TICK, TICK));
+        }
+        if !self.pending.swap(true, Ordering::AcqRel) {
+            // The guard outlives the isolate, whose thread owns it, and an interrupt runs on that thread or never.
+            self.isolate.request_interrupt(limits::on_interrupt, Arc::as_ptr(&self.guard).cast_mut().cast());
+        }
+        let left = self.deadline.load(Ordering::Relaxed).saturating_sub(now);
+        Some(Duration::from_nanos(left).clamp(SHORTEST_TICK, TICK))
+    }
+}
+
+struct Watchdog {
+    asleep: AtomicBool,
+    watched: Mutex<Vec<Weak<Watch>>>,
+    bell: Condvar,
+}
+
+static WATCHDOG: LazyLock<Watchdog> = LazyLock::new(|| {
+    std::thread::Builder::new()
+        .name("skep-watchdog".to_owned())
+        .spawn(|| WATCHDOG.run())
+        .expect("the machine has room for one more thread");
+    Watchdog { asleep: AtomicBool::new(false), watched: Mutex::default(), bell: Condvar::new() }
+});
+
+impl Watchdog {
+    fn add(&self, watch: &Arc<Watch>) {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(watch));
+    }
+
+    fn wake(&self) {
+        // Under the lock, so that the bell cannot ring between the decision to sleep and the sleep.
+        let _watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        self.asleep.store(false, Ordering::Release);
+        self.bell.notify_one();
+    }
+
+    fn run(&self) {
+        raise_priority();
+        let mut idle = 0;
+        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let mut soonest = None;
+            watched.retain(|watch| {
+                let Some(watch) = watch.upgrade() else { return false };
+                let next = watch.check();
+                soonest = [soonest, next].into_iter().flatten().min();
+                true
+            });
+            idle = if soonest.is_some() { 0 } else { idle + 1 };
+            if idle < IDLE_TICKS {
+                let tick = soonest.unwrap_or(TICK);
+                watched = self.bell.wait_timeout(watched, tick).unwrap_or_else(PoisonError::into_inner).0;
+                continue;
+            }
+            self.asleep.store(true, Ordering::SeqCst);
+            // A turn that began before the store did not ring: look once more, then sleep.
+            if watched.iter().filter_map(Weak::upgrade).all(|watch| watch.turn.load(Ordering::SeqCst) == 0) {
+                watched = self
+                    .bell
+                    .wait_while(watched, |_| self.asleep.load(Ordering::Acquire))
+                    .unwrap_or_else(PoisonError::into_inner);
+            }
+            self.asleep.store(false, Ordering::Release);
+            idle = 0;
+        }
+    }
+}
+
+/// Asks for more CPU than the isolates get, so that a limit is noticed in time on a busy machine. Without the privilege
+/// nothing changes.
+fn raise_priority() {
+    // SAFETY: plain system calls on the calling thread; a refusal is an error code.
+    unsafe {
+        let thread = libc::syscall(libc::SYS_gettid);
+        if let Ok(thread) = u32::try_from(thread) {
+            libc::setpriority(libc::PRIO_PROCESS, thread, -10);
+        }
+    }
+}

@@ -1,0 +1,466 @@
+// Events in, answers out: finds the Worker's handlers and calls them. The host calls the functions of `dispatcher`.
+// https://developers.cloudflare.com/workers/runtime-apis/handlers/
+
+import { core, primordials } from "ext:core/mod.js";
+import { describeError, enterInvocation, Invocation } from "ext:skep_web/context.js";
+import { _encodeBody, _webSocket, denoRequest, denoResponse, incomingRequest, isResponse } from "ext:skep_web/http.js";
+import { knownLength } from "ext:skep_web/streams.js";
+import { giveToHost } from "ext:skep_web/websocket.js";
+import { defineInspect } from "ext:skep_web/console.js";
+
+const {
+  ArrayPrototypePush,
+  Date,
+  Error,
+  JSONParse,
+  ObjectDefineProperty,
+  ObjectFreeze,
+  ObjectKeys,
+  ObjectPrototypeIsPrototypeOf,
+  PromisePrototypeThen,
+  PromiseResolve,
+  ReflectApply,
+  ReflectConstruct,
+  SafeArrayIterator,
+  SafeMap,
+  SymbolToStringTag,
+  TypeError,
+} = primordials;
+const ops = core.ops;
+
+const streams = core.loadExtScript("ext:deno_web/06_streams.js");
+const { InnerBody } = core.loadExtScript("ext:deno_fetch/22_body.js");
+const { Event, setIsTrusted } = core.loadExtScript("ext:deno_web/02_event.js");
+
+// The context argument of handlers
+
+const _construct = primordials.Symbol("construct");
+
+class ExecutionContext {
+  #invocation;
+
+  constructor(brand, invocation) {
+    if (brand !== _construct) throw new TypeError("Illegal constructor");
+    this.#invocation = invocation;
+  }
+
+  /** Keeps the event alive until a promise is settled. */
+  waitUntil(promise) {
+    if (arguments.length === 0) throw new TypeError("waitUntil() needs a promise");
+    this.#invocation.waitUntil(promise);
+  }
+
+  /** If the handler throws, the request goes on to the origin instead of being answered with an error. */
+  passThroughOnException() {
+    this.#invocation.passThrough = true;
+  }
+
+  get props() {
+    return this.#invocation.props;
+  }
+}
+
+defineInspect(ExecutionContext.prototype, (context) => ({ prefix: "ExecutionContext", properties: { props: context.props } }));
+
+// Entrypoints as classes
+
+class WorkerEntrypoint {
+  constructor(ctx, env) {
+    this.ctx = ctx;
+    this.env = env;
+  }
+}
+
+// What the Worker exports
+
+/** Where its handlers are: `{ object }` or `{ Class }` by the name of the export. */
+const entrypoints = new SafeMap();
+let env = {};
+
+/** Takes the namespace of the Worker's main module. Gives the names of the handlers of its default export. */
+function setModule(namespace, bindings) {
+  env = bindings;
+  for (const name of new SafeArrayIterator(ObjectKeys(namespace))) {
+    const value = namespace[name];
+    if (typeof value === "function" && ObjectPrototypeIsPrototypeOf(WorkerEntrypoint.prototype, value.prototype)) {
+      entrypoints.set(name, { Class: value });
+    } else if (typeof value === "object" && value !== null) {
+      entrypoints.set(name, { object: value });
+    } else if (typeof value === "function" && name === "default") {
+      entrypoints.set(name, { Class: value });
+    }
+  }
+  return handlerNames(entrypoints.get("default"));
+}
+
+const HANDLERS = ["fetch", "scheduled", "queue", "tail", "alarm", "email", "trace", "test"];
+
+function handlerNames(entrypoint) {
+  const holder = entrypoint?.object ?? entrypoint?.Class?.prototype;
+  const names = [];
+  for (const name of new SafeArrayIterator(HANDLERS)) {
+    if (typeof holder?.[name] === "function") ArrayPrototypePush(names, name);
+  }
+  return names;
+}
+
+/** The Worker is a classic script: its handlers are listeners of global events, its bindings are globals. */
+function setServiceWorker(listenerCount) {
+  const names = [];
+  for (const name of new SafeArrayIterator(HANDLERS)) {
+    if (listenerCount(name) > 0) ArrayPrototypePush(names, name);
+  }
+  serviceWorker = names.length > 0;
+  return names;
+}
+
+let serviceWorker = false;
+let dispatchGlobalEvent = () => {};
+
+/** Gives the function that dispatches an event on the global object. */
+function setDispatchGlobalEvent(dispatch) {
+  dispatchGlobalEvent = dispatch;
+}
+
+/** Calls a handler. Throws what it throws, and an error with a hint when there is none. */
+function callHandler(invocation, entrypointName, handler, argument) {
+  const entrypoint = entrypoints.get(entrypointName);
+  if (entrypoint === undefined) {
+    throw new NoHandler(`The Worker has no entrypoint "${entrypointName}": export it from the main module`);
+  }
+  const context = new ExecutionContext(_construct, invocation);
+  if (entrypoint.object !== undefined) {
+    const method = entrypoint.object[handler];
+    if (typeof method !== "function") throw noHandler(handler);
+    return ReflectApply(method, entrypoint.object, [argument, env, context]);
+  }
+  const instance = ReflectConstruct(entrypoint.Class, [context, env]);
+  if (typeof instance[handler] !== "function") throw noHandler(handler);
+  return instance[handler](argument);
+}
+
+class NoHandler extends Error {}
+
+function noHandler(handler) {
+  return new NoHandler(
+    `Handler does not export a ${handler}() function. Add one to the default export: export default { async ${handler}(…) { … } }`,
+  );
+}
+
+// fetch
+
+function dispatchFetch(id, entrypoint, method, bodyRid, props) {
+  const invocation = new Invocation(id, props === "" ? {} : JSONParse(props));
+  enterInvocation(invocation);
+  try {
+    const request = makeRequest(id, method, bodyRid, invocation);
+    const result = serviceWorker ? callFetchListeners(invocation, request) : callHandler(invocation, entrypoint, "fetch", request);
+    if (isResponse(result)) {
+      respond(invocation, result);
+    } else {
+      PromisePrototypeThen(PromiseResolve(result), (response) => respond(invocation, response), (error) => fail(invocation, error));
+    }
+  } catch (error) {
+    fail(invocation, error);
+  }
+}
+
+/** Requests whose `signal` was asked for: told when the client goes away. */
+const cancelCallbacks = new SafeMap();
+
+function makeRequest(id, method, bodyRid, invocation) {
+  const body = bodyRid === 0 ? null : new InnerBody(streams.readableStreamForRid(bodyRid));
+  const inner = denoRequest.newInnerRequest(method, () => ops.op_request_url(id), () => pairs(ops.op_request_headers(id)), body, false);
+  inner.onCancel = (callback) => {
+    if (invocation.canceled) callback();
+    else cancelCallbacks.set(id, callback);
+  };
+  return incomingRequest(inner, () => JSONParse(ops.op_request_cf(id)));
+}
+
+function pairs(flat) {
+  const list = [];
+  for (let index = 0; index < flat.length; index += 2) ArrayPrototypePush(list, [flat[index], flat[index + 1]]);
+  return list;
+}
+
+/** The client of a fetch event went away. */
+function cancel(id) {
+  const callback = cancelCallbacks.get(id);
+  if (callback === undefined) return;
+  cancelCallbacks.delete(id);
+  callback();
+}
+
+function respond(invocation, response) {
+  try {
+    if (!isResponse(response)) throw notAResponse(response);
+    sendResponse(invocation.id, response);
+  } catch (error) {
+    fail(invocation, error);
+    return;
+  }
+  cancelCallbacks.delete(invocation.id);
+  invocation.release();
+}
+
+function notAResponse(value) {
+  const what = value === undefined ? "nothing" : value === null ? "null" : `a value of type ${typeof value}`;
+  return new TypeError(`The fetch handler returned ${what}, not a Response. Return one: return new Response("…").`);
+}
+
+const ENCODE_AUTOMATICALLY = 1;
+const KEEP_ENCODING = 0;
+
+function sendResponse(id, response) {
+  const fastBody = response[denoResponse.serveFastBodyKey];
+  if (fastBody !== null && response[_webSocket] === undefined && !denoResponse.responseBodyUsed(response)) {
+    const kind = response[denoResponse.serveFastHeaderKindKey];
+    if (kind !== denoResponse.SERVE_FAST_HEADER_NONE) {
+      const type = kind === denoResponse.SERVE_FAST_HEADER_DEFAULT_TEXT ? "text/plain;charset=UTF-8" : response[denoResponse.serveFastContentTypeKey];
+      response[denoResponse.serveFastConsumedKey] = true;
+      if (typeof fastBody === "string") ops.op_respond_text(id, type, fastBody);
+      else ops.op_respond(id, 200, "", ["content-type", type], fastBody, KEEP_ENCODING, 0);
+      return;
+    }
+  }
+  const inner = denoResponse.toInnerResponse(response);
+  if (inner.type === "error") throw new TypeError("The fetch handler returned Response.error(), which stands for a network error. Return a Response with a status instead.");
+  const headers = [];
+  const list = response[_encodeBody] === "manual" ? inner.headerList : denoResponse.wireHeaderList(inner);
+  for (const header of new SafeArrayIterator(list)) ArrayPrototypePush(headers, header[0], header[1]);
+  const encode = response[_encodeBody] === "manual" ? KEEP_ENCODING : ENCODE_AUTOMATICALLY;
+  const webSocket = response[_webSocket] === undefined ? 0 : giveToHost(response[_webSocket]);
+  if (inner.status === 101 && webSocket === 0) {
+    throw new TypeError("A response with status 101 needs a WebSocket: new Response(null, { status: 101, webSocket: client })");
+  }
+  const body = inner.body;
+  if (body === null) {
+    ops.op_respond(id, inner.status, inner.statusMessage, headers, null, KEEP_ENCODING, webSocket);
+    return;
+  }
+  if (body.unusable()) {
+    throw new TypeError("Body has already been used. It can only be used once. Use tee() first if you need to read it twice, or return response.clone().");
+  }
+  const source = body.streamOrStatic;
+  if (!ObjectPrototypeIsPrototypeOf(streams.ReadableStreamPrototype, source)) {
+    source.consumed = true;
+    const data = typeof source.body === "string" ? core.encode(source.body) : source.body;
+    ops.op_respond(id, inner.status, inner.statusMessage, headers, data, encode, webSocket);
+    return;
+  }
+  const length = knownLength(source) ?? body.length ?? -1;
+  ops.op_respond_stream(id, inner.status, inner.statusMessage, headers, resourceOf(source), encode, length);
+}
+
+/** The host's resource behind a stream: its own, if it has one that nobody has read from, else one that is fed from JavaScript. */
+function resourceOf(stream) {
+  const backing = streams.getReadableStreamResourceBacking(stream);
+  if (backing === undefined || !backing.autoClose) return streams.resourceForReadableStream(stream);
+  // Locks the stream; its resource now belongs to the response.
+  streams.acquireReadableStreamDefaultReader(stream);
+  streams.readableStreamDisturb(stream);
+  return backing.rid;
+}
+
+function fail(invocation, error) {
+  const { name, message, stack } = describeError(error);
+  cancelCallbacks.delete(invocation.id);
+  ops.op_event_failed(invocation.id, name, message, stack, ObjectPrototypeIsPrototypeOf(NoHandler.prototype, error));
+  invocation.release();
+}
+
+// Service worker syntax
+
+class ExtendableEvent extends Event {
+  #invocation;
+
+  constructor(type, init = {}) {
+    super(type, init);
+    this.#invocation = init.invocation;
+  }
+  waitUntil(promise) {
+    if (this.#invocation === undefined) throw new TypeError("waitUntil() works on events of the platform only");
+    this.#invocation.waitUntil(promise);
+  }
+  static invocationOf(event) {
+    return event.#invocation;
+  }
+}
+
+class FetchEvent extends ExtendableEvent {
+  #request;
+  #response;
+
+  constructor(type, init) {
+    super(type, init);
+    this.#request = init.request;
+  }
+  get request() {
+    return this.#request;
+  }
+  respondWith(response) {
+    if (this.#response !== undefined) throw new TypeError("FetchEvent.respondWith() has already been called; it can only be called once.");
+    this.#response = PromiseResolve(response);
+    this.stopImmediatePropagation();
+  }
+  passThroughOnException() {
+    ExtendableEvent.invocationOf(this).passThrough = true;
+  }
+  static responseOf(event) {
+    return event.#response;
+  }
+}
+
+class ScheduledEvent extends ExtendableEvent {
+  #scheduledTime;
+  #cron;
+
+  constructor(type, init) {
+    super(type, init);
+    this.#scheduledTime = init.scheduledTime;
+    this.#cron = init.cron;
+  }
+  get scheduledTime() {
+    return this.#scheduledTime;
+  }
+  get cron() {
+    return this.#cron;
+  }
+  noRetry() {}
+}
+
+class TailEvent extends ExtendableEvent {
+  #events;
+
+  constructor(type, init) {
+    super(type, init);
+    this.#events = init.events;
+  }
+  get events() {
+    return this.#events;
+  }
+  get traces() {
+    return this.#events;
+  }
+}
+
+class TraceEvent extends TailEvent {}
+
+function callFetchListeners(invocation, request) {
+  const event = new FetchEvent("fetch", { invocation, request, cancelable: true });
+  setIsTrusted(event, true);
+  dispatchGlobalEvent(event);
+  const response = FetchEvent.responseOf(event);
+  if (response === undefined) {
+    throw new NoHandler("No fetch listener called event.respondWith(). Call it in addEventListener(\"fetch\", (event) => event.respondWith(…)).");
+  }
+  return response;
+}
+
+// scheduled, queue, tail
+
+/** Runs a handler without a response. The host learns of the end through the event's release. */
+function run(id, props, call) {
+  const invocation = new Invocation(id, props);
+  enterInvocation(invocation);
+  try {
+    PromisePrototypeThen(PromiseResolve(call(invocation)), (result) => {
+      ops.op_event_returned(id, result ?? "");
+      invocation.release();
+    }, (error) => fail(invocation, error));
+  } catch (error) {
+    fail(invocation, error);
+  }
+}
+
+function dispatchScheduled(id, entrypoint, scheduledTime, cron) {
+  run(id, {}, async (invocation) => {
+    if (serviceWorker) {
+      const event = new ScheduledEvent("scheduled", { invocation, scheduledTime, cron });
+      setIsTrusted(event, true);
+      dispatchGlobalEvent(event);
+      return;
+    }
+    const controller = named("ScheduledController", { scheduledTime, cron, type: "scheduled", noRetry() {} });
+    await callHandler(invocation, entrypoint, "scheduled", controller);
+  });
+}
+
+/** A plain object that shows the name of a class. */
+function named(name, object) {
+  return ObjectDefineProperty(object, SymbolToStringTag, { __proto__: null, value: name, configurable: true });
+}
+
+/**
+ * One batch of a queue. `messages` is JSON: `[{ id, timestamp, attempts, contentType, body }]`, a body of type "bytes" in
+ * base64. The answer, JSON too, says which are to be acknowledged or tried again.
+ * https://developers.cloudflare.com/queues/configuration/javascript-apis/#messagebatch
+ */
+function dispatchQueue(id, entrypoint, queue, messages) {
+  run(id, {}, async (invocation) => {
+    const result = { ackAll: false, retryAll: null, acks: [], retries: [] };
+    const batch = named("MessageBatch", {
+      queue,
+      messages: ObjectFreeze(queueMessages(JSONParse(messages), result)),
+      ackAll() {
+        if (result.retryAll === null) result.ackAll = true;
+      },
+      retryAll(options = undefined) {
+        if (!result.ackAll) result.retryAll = { delaySeconds: options?.delaySeconds ?? 0 };
+      },
+    });
+    await callHandler(invocation, entrypoint, "queue", batch);
+    return primordials.JSONStringify(result);
+  });
+}
+
+function queueMessages(list, result) {
+  const messages = [];
+  for (const { id, timestamp, attempts, contentType, body } of new SafeArrayIterator(list)) {
+    let decided = false;
+    const decide = (act) => {
+      if (decided) return;
+      decided = true;
+      act();
+    };
+    ArrayPrototypePush(messages, named("Message", {
+      id,
+      timestamp: new Date(timestamp),
+      attempts,
+      body: contentType === "bytes" ? Uint8Array.fromBase64(body).buffer : body,
+      ack: () => decide(() => ArrayPrototypePush(result.acks, id)),
+      retry: (options = undefined) => decide(() => ArrayPrototypePush(result.retries, { id, delaySeconds: options?.delaySeconds ?? 0 })),
+    }));
+  }
+  return messages;
+}
+
+/** Events of other Workers, as JSON. https://developers.cloudflare.com/workers/runtime-apis/handlers/tail/ */
+function dispatchTail(id, entrypoint, eventsJson) {
+  run(id, {}, async (invocation) => {
+    const events = JSONParse(eventsJson);
+    if (serviceWorker) {
+      const event = new TailEvent("tail", { invocation, events });
+      setIsTrusted(event, true);
+      dispatchGlobalEvent(event);
+      return;
+    }
+    await callHandler(invocation, entrypoint, "tail", events);
+  });
+}
+
+const dispatcher = { fetch: dispatchFetch, scheduled: dispatchScheduled, queue: dispatchQueue, tail: dispatchTail, cancel };
+
+export {
+  dispatcher,
+  ExtendableEvent,
+  FetchEvent,
+  ScheduledEvent,
+  setDispatchGlobalEvent,
+  setModule,
+  setServiceWorker,
+  TailEvent,
+  TraceEvent,
+  WorkerEntrypoint,
+};

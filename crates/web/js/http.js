@@ -1,0 +1,241 @@
+// Request, Response and Headers as Workers have them: the platform's classes with `cf`, `webSocket`, `encodeBody` and
+// Headers.getAll(). https://developers.cloudflare.com/workers/runtime-apis/request/ and …/response/
+//
+// The constructors wrap the platform's own and share their prototypes, so `instanceof` and subclasses work for objects
+// from either side.
+
+import { core, primordials } from "ext:core/mod.js";
+import { defineInspect } from "ext:skep_web/console.js";
+
+const {
+  ArrayPrototypeFilter,
+  ArrayPrototypeMap,
+  FunctionPrototypeCall,
+  ObjectDefineProperties,
+  ObjectDefineProperty,
+  ObjectGetOwnPropertyDescriptor,
+  ObjectPrototypeIsPrototypeOf,
+  RangeError,
+  ReflectConstruct,
+  SafeArrayIterator,
+  StringPrototypeToLowerCase,
+  Symbol,
+  TypeError,
+} = primordials;
+
+const denoRequest = core.loadExtScript("ext:deno_fetch/23_request.js");
+const denoResponse = core.loadExtScript("ext:deno_fetch/23_response.js");
+const denoHeaders = core.loadExtScript("ext:deno_fetch/20_headers.js");
+const { Headers, headersEntries, guardFromHeaders } = denoHeaders;
+const { FormData } = core.loadExtScript("ext:deno_fetch/21_formdata.js");
+
+const _cf = Symbol("cf");
+const _webSocket = Symbol("webSocket");
+const _encodeBody = Symbol("encodeBody");
+
+/** Sees `WebSocket` once it is loaded: it is above this module. */
+let isWebSocket = () => false;
+
+function setIsWebSocket(predicate) {
+  isWebSocket = predicate;
+}
+
+/** A constructor over a platform class, with its prototype and statics; `finish` sees each new object. */
+function wrapClass(Class, name, parameters, prepare, finish) {
+  const Wrapper = {
+    [name]: function (...args) {
+      if (new.target === undefined) {
+        throw new TypeError(`Class constructor ${name} cannot be invoked without 'new'`);
+      }
+      const prepared = prepare(args);
+      const object = ReflectConstruct(Class, prepared, new.target);
+      finish(object, args);
+      return object;
+    },
+  }[name];
+  ObjectDefineProperty(Wrapper, "length", { __proto__: null, value: parameters, configurable: true });
+  ObjectDefineProperty(Wrapper, "prototype", { __proto__: null, value: Class.prototype, writable: false });
+  ObjectDefineProperty(Class.prototype, "constructor", { __proto__: null, value: Wrapper, writable: true, configurable: true });
+  return Wrapper;
+}
+
+// Request
+
+const RequestPrototype = denoRequest.RequestPrototype;
+
+const Request = wrapClass(denoRequest.Request, "Request", 1, (args) => args, (request, args) => {
+  const { 0: input, 1: init } = args;
+  const cf = init?.cf ?? (isRequest(input) ? input[_cf] : undefined);
+  if (cf !== undefined) request[_cf] = cf;
+});
+
+function isRequest(value) {
+  return ObjectPrototypeIsPrototypeOf(RequestPrototype, value);
+}
+
+const requestClone = RequestPrototype.clone;
+
+ObjectDefineProperties(RequestPrototype, {
+  cf: accessor("cf", function () {
+    const cf = this[_cf];
+    return typeof cf === "function" ? (this[_cf] = cf()) : cf;
+  }),
+  fetcher: accessor("fetcher", () => null),
+  clone: method("clone", function () {
+    const clone = FunctionPrototypeCall(requestClone, this);
+    if (this[_cf] !== undefined) clone[_cf] = this[_cf];
+    return clone;
+  }),
+});
+
+/** A Request for an incoming HTTP request. `cf` is a function that gives `request.cf` when it is first asked for. */
+function incomingRequest(inner, cf) {
+  inner.redirectMode = "manual";
+  const request = denoRequest.fromInnerRequest(inner, "immutable");
+  request[_cf] = cf;
+  return request;
+}
+
+// Response
+
+const ResponsePrototype = denoResponse.ResponsePrototype;
+
+function prepareResponse(args) {
+  const init = args[1];
+  if (init === undefined || init === null) return args;
+  const webSocket = init.webSocket;
+  if (webSocket !== undefined && webSocket !== null) {
+    if (!isWebSocket(webSocket)) throw new TypeError("`webSocket` must be a WebSocket, one end of a WebSocketPair");
+    if (init.status !== 101) throw new RangeError("Responses with a WebSocket must have status code 101.");
+  }
+  const encodeBody = init.encodeBody;
+  if (encodeBody !== undefined && encodeBody !== "automatic" && encodeBody !== "manual") {
+    throw new TypeError(`encodeBody: unexpected value: ${encodeBody}. Use "automatic" or "manual".`);
+  }
+  return args;
+}
+
+const Response = wrapClass(denoResponse.Response, "Response", 0, prepareResponse, (response, args) => {
+  const init = args[1];
+  if (init === undefined || init === null) return;
+  if (init.webSocket !== undefined && init.webSocket !== null) response[_webSocket] = init.webSocket;
+  if (init.cf !== undefined) response[_cf] = init.cf;
+  if (init.encodeBody === "manual") response[_encodeBody] = "manual";
+  // A copy of a fetched response keeps the headers of the encoded body, while its body was decoded.
+  if (init[_decodedMark]?.()) denoResponse.getInnerResponse(response).bodyDecoded = true;
+});
+
+const _decodedMark = Symbol("body was decoded");
+
+ObjectDefineProperty(ResponsePrototype, _decodedMark, {
+  __proto__: null,
+  value() {
+    return denoResponse.getInnerResponse(this)?.bodyDecoded === true;
+  },
+});
+
+for (const name of ["json", "redirect", "error"]) {
+  ObjectDefineProperty(Response, name, ObjectGetOwnPropertyDescriptor(denoResponse.Response, name));
+}
+
+function isResponse(value) {
+  return ObjectPrototypeIsPrototypeOf(ResponsePrototype, value);
+}
+
+const responseClone = ResponsePrototype.clone;
+
+ObjectDefineProperties(ResponsePrototype, {
+  cf: accessor("cf", function () {
+    return this[_cf];
+  }),
+  webSocket: accessor("webSocket", function () {
+    return this[_webSocket] ?? null;
+  }),
+  clone: method("clone", function () {
+    if (this[_webSocket] !== undefined) throw new TypeError("Cannot clone a response to a WebSocket handshake.");
+    const clone = FunctionPrototypeCall(responseClone, this);
+    if (this[_cf] !== undefined) clone[_cf] = this[_cf];
+    return clone;
+  }),
+});
+
+// Headers
+
+ObjectDefineProperty(Headers.prototype, "getAll", method("getAll", function (name) {
+  if (StringPrototypeToLowerCase(`${name}`) !== "set-cookie") {
+    throw new TypeError('getAll() can only be used with the header name "Set-Cookie": use get() for any other header');
+  }
+  return this.getSetCookie();
+}));
+
+// How they are shown
+
+defineInspect(Headers.prototype, (headers) => {
+  const entries = ArrayPrototypeMap(headersEntries(headers), (entry) => [entry[0], entry[1]]);
+  return {
+    prefix: `Headers(${entries.length})`,
+    entries,
+    properties: { "[immutable]": guardFromHeaders(headers) === "immutable" },
+  };
+});
+
+function pick(object, names) {
+  const properties = {};
+  for (const name of new SafeArrayIterator(names)) properties[name] = object[name];
+  return properties;
+}
+
+defineInspect(RequestPrototype, (request) => ({
+  prefix: "Request",
+  properties: pick(request, ["method", "url", "headers", "redirect", "fetcher", "signal", "cf", "integrity", "keepalive", "cache", "body", "bodyUsed"]),
+}));
+
+defineInspect(ResponsePrototype, (response) => ({
+  prefix: "Response",
+  properties: pick(response, ["status", "statusText", "headers", "ok", "redirected", "url", "webSocket", "cf", "type", "body", "bodyUsed"]),
+}));
+
+defineInspect(FormData.prototype, (form) => {
+  const entries = [...form];
+  return { prefix: `FormData(${entries.length})`, entries };
+});
+
+/** `Body` is a name that Workers show: what Request and Response have in common. */
+class Body {
+  constructor() {
+    throw new TypeError("Illegal constructor");
+  }
+}
+
+function accessor(name, get) {
+  ObjectDefineProperty(get, "name", { __proto__: null, value: `get ${name}`, configurable: true });
+  return { __proto__: null, get, enumerable: true, configurable: true };
+}
+
+function method(name, value) {
+  ObjectDefineProperty(value, "name", { __proto__: null, value: name, configurable: true });
+  return { __proto__: null, value, writable: true, enumerable: true, configurable: true };
+}
+
+/** A header list without the headers of those names (lower case). */
+function withoutHeaders(list, names) {
+  return ArrayPrototypeFilter(list, (header) => !names[StringPrototypeToLowerCase(header[0])]);
+}
+
+export {
+  _cf,
+  _encodeBody,
+  _webSocket,
+  Body,
+  denoRequest,
+  denoResponse,
+  FormData,
+  Headers,
+  incomingRequest,
+  isRequest,
+  isResponse,
+  Request,
+  Response,
+  setIsWebSocket,
+  withoutHeaders,
+};

@@ -1,0 +1,525 @@
+//! The events that are being handled in one isolate: their requests, their answers, and what they used.
+//!
+//! An event begins when the host calls a function of JavaScript's dispatcher with its number, and is over when the
+//! handler and all `waitUntil()` promises are settled and the response is sent completely. The ops here are how
+//! JavaScript asks about an event and answers it.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use deno_core::convert::{ByteString, Uint8Array};
+use deno_core::{OpState, ResourceId, op2, v8};
+use deno_error::JsErrorBox;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use skep_exchange::{Body, Failure, Reply, Request, RequestCf, Response, StatusText, WebSocket};
+use skep_observe::{EventRecord, Exception, Level, LogLine, Trigger};
+use skep_worker::{Limit, LimitExceeded, Outcome};
+use tokio::sync::{Semaphore, oneshot};
+
+use crate::Host;
+use crate::body::{BodyResource, Encoder, Pumped, pump};
+use crate::websocket::WebSocketResource;
+
+/// An event's number within its isolate, never 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EventId(pub u32);
+
+/// Who waits for an event.
+#[derive(Debug)]
+enum Waiter {
+    /// For a response.
+    Fetch(oneshot::Sender<Reply>),
+    /// For the end of the handler, and what it returned.
+    Run(oneshot::Sender<Result<Finished, Failure>>),
+}
+
+/// A handler without a response that ended well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finished {
+    /// What the handler returned for the host, as JSON. Empty for most kinds of events.
+    pub returned: String,
+    /// CPU time of the isolate's thread that was spent on it.
+    pub cpu: Duration,
+}
+
+/// One event that is being handled.
+struct EventState {
+    trigger: Trigger,
+    head: Option<Head>,
+    waiter: Option<Waiter>,
+    returned: String,
+    outcome: Outcome,
+    started: SystemTime,
+    clock: Instant,
+    /// When it was answered, or its client went away.
+    answered: Option<Instant>,
+    /// CPU time that was charged to this event alone.
+    cpu: Duration,
+    /// [`Events::shared_cpu`] when it began.
+    shared_before: Duration,
+    subrequests: u32,
+    connections: Arc<Semaphore>,
+    /// The handler and its `waitUntil()` promises are settled.
+    settled: bool,
+    /// The response is still being streamed.
+    streaming: bool,
+}
+
+struct Head {
+    url: String,
+    headers: HeaderMap,
+    cf: Arc<str>,
+}
+
+/// The events that are being handled in one isolate.
+pub struct Events {
+    host: Host,
+    open: HashMap<u32, EventState>,
+    /// Events that ended in the current turn, whose last CPU time is not charged yet.
+    ended: Vec<(EventId, EventState)>,
+    /// The sum of all equal shares of CPU time since the isolate began: an event's part is what was added while it was open.
+    shared_cpu: Duration,
+}
+
+impl EventState {
+    fn used_cpu(&self, shared: Duration) -> Duration {
+        self.cpu + (shared - self.shared_before)
+    }
+}
+
+impl Events {
+    pub(crate) fn new(host: Host) -> Self {
+        Self { host, open: HashMap::new(), ended: Vec::new(), shared_cpu: Duration::ZERO }
+    }
+
+    fn begin(&mut self, event: EventId, trigger: Trigger, head: Option<Head>, waiter: Waiter) {
+        let state = EventState {
+            trigger,
+            head,
+            waiter: Some(waiter),
+            returned: String::new(),
+            outcome: Outcome::Ok,
+            started: SystemTime::now(),
+            clock: Instant::now(),
+            answered: None,
+            cpu: Duration::ZERO,
+            shared_before: self.shared_cpu,
+            subrequests: 0,
+            connections: Arc::new(Semaphore::new(self.host.limits.connections as usize)),
+            settled: false,
+            streaming: false,
+        };
+        self.open.insert(event.0, state);
+    }
+
+    /// Begins an event without a response.
+    pub fn begin_run(&mut self, event: EventId, trigger: Trigger, waiter: oneshot::Sender<Result<Finished, Failure>>) {
+        self.begin(event, trigger, None, Waiter::Run(waiter));
+    }
+
+    /// Charges CPU time to an event. Gives what it has used by now, or nothing if it is over.
+    pub fn charge(&mut self, event: EventId, cpu: Duration) -> Option<Duration> {
+        let shared = self.shared_cpu;
+        let ended = self.ended.iter_mut().find(|(id, _)| *id == event).map(|(_, state)| state);
+        let state = self.open.get_mut(&event.0).or(ended)?;
+        state.cpu += cpu;
+        Some(state.used_cpu(shared))
+    }
+
+    /// Charges CPU time to all events of the current turn in equal shares.
+    pub fn charge_all(&mut self, cpu: Duration) {
+        if let Ok(events) = u32::try_from(self.open.len() + self.ended.len())
+            && events > 0
+        {
+            self.shared_cpu += cpu / events;
+        }
+    }
+
+    /// Records the events that ended in the current turn: all its CPU time is charged.
+    pub fn record_ended(&mut self) {
+        for (event, state) in std::mem::take(&mut self.ended) {
+            self.record(event, state);
+        }
+    }
+
+    /// The numbers of the events that are being handled.
+    pub fn open(&self) -> impl Iterator<Item = EventId> + '_ {
+        self.open.keys().map(|id| EventId(*id))
+    }
+
+    /// How many events are being handled.
+    pub fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Whether no event is being handled.
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// The client of an event went away. Gives whether anybody was still waiting.
+    pub fn cancel(&mut self, event: EventId) -> bool {
+        let Some(state) = self.open.get_mut(&event.0) else { return false };
+        let waiting = state.waiter.take().is_some();
+        if waiting {
+            state.answered = Some(Instant::now());
+            state.outcome = Outcome::Canceled;
+        }
+        waiting
+    }
+
+    /// Ends an event from outside: its answer is this failure if it has none yet, and it is over.
+    pub fn fail(&mut self, event: EventId, failure: Failure) {
+        self.answer_with_failure(event, failure);
+        if let Some(state) = self.open.remove(&event.0) {
+            self.finish(event, state);
+        }
+    }
+
+    /// Ends every event that has no answer yet and cannot get one, because nothing is pending in the isolate.
+    pub fn fail_hung(&mut self) {
+        let hung: Vec<EventId> =
+            self.open.iter().filter(|(_, state)| !state.streaming).map(|(id, _)| EventId(*id)).collect();
+        for event in hung {
+            if self.open.get(&event.0).is_some_and(|state| state.waiter.is_some()) {
+                self.fail(event, Failure::hung());
+            } else if let Some(state) = self.open.remove(&event.0) {
+                // Its waitUntil() promises can never be settled either; its client has its answer.
+                self.finish(event, state);
+            }
+        }
+    }
+
+    /// Events that were answered longer ago than `waitUntil()` may take.
+    pub fn over_wait_until(&self) -> Vec<EventId> {
+        let limit = self.host.limits.wait_until;
+        self.open
+            .iter()
+            .filter(|(_, state)| {
+                state.waiter.is_none()
+                    && !state.streaming
+                    && state.answered.is_some_and(|answered| answered.elapsed() > limit)
+            })
+            .map(|(id, _)| EventId(*id))
+            .collect()
+    }
+
+    /// Ends an event whose `waitUntil()` promises took too long. Its client has its answer; the log gets a word.
+    pub fn end_wait_until(&mut self, event: EventId) {
+        let Some(state) = self.open.remove(&event.0) else { return };
+        let seconds = self.host.limits.wait_until.as_secs();
+        let message = format!(
+            "waitUntil() tasks did not complete within the allowed time after the response ({seconds} s) and have been cancelled. \
+             Do long work in a queue or a scheduled event."
+        );
+        self.host
+            .observer
+            .log(&self.host.source(event), LogLine { level: Level::Warn, message, timestamp: SystemTime::now() });
+        self.finish(event, state);
+    }
+
+    fn answer_with_failure(&mut self, event: EventId, failure: Failure) {
+        let Some(state) = self.open.get_mut(&event.0) else { return };
+        state.outcome = failure.outcome;
+        state.answered = Some(Instant::now());
+        let exception = Exception {
+            name: failure.name.clone(),
+            message: failure.message.clone(),
+            stack: failure.stack.clone(),
+            limit: failure.limit,
+            timestamp: SystemTime::now(),
+        };
+        self.host.observer.exception(&self.host.source(event), exception);
+        match state.waiter.take() {
+            // Nobody waits any more when the client went away; there is no one to tell.
+            Some(Waiter::Fetch(waiter)) => drop(waiter.send(Reply::Failure(failure))),
+            Some(Waiter::Run(waiter)) => drop(waiter.send(Err(failure))),
+            None => {}
+        }
+    }
+
+    fn answer(&mut self, event: u32, response: Response) -> Result<(), JsErrorBox> {
+        let Some(state) = self.open.get_mut(&event) else { return Err(over()) };
+        if let Trigger::Fetch { status, .. } = &mut state.trigger {
+            *status = Some(response.status().as_u16());
+        }
+        state.answered = Some(Instant::now());
+        if let Some(Waiter::Fetch(waiter)) = state.waiter.take()
+            && waiter.send(Reply::Response(response)).is_err()
+        {
+            state.outcome = Outcome::Canceled;
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, event: EventId) {
+        let Some(state) = self.open.get_mut(&event.0) else { return };
+        state.settled = true;
+        self.finish_if_over(event);
+    }
+
+    fn streamed(&mut self, event: EventId, pumped: Pumped) {
+        let Some(state) = self.open.get_mut(&event.0) else { return };
+        state.streaming = false;
+        match pumped {
+            Pumped::Completely => {}
+            Pumped::Abandoned => state.outcome = Outcome::Canceled,
+            Pumped::Failed(_) => state.outcome = Outcome::Exception,
+        }
+        state.answered = Some(Instant::now());
+        self.finish_if_over(event);
+    }
+
+    fn finish_if_over(&mut self, event: EventId) {
+        if self.open.get(&event.0).is_some_and(|state| state.settled && !state.streaming)
+            && let Some(state) = self.open.remove(&event.0)
+        {
+            self.finish(event, state);
+        }
+    }
+
+    /// The event is over. It is recorded when the turn's CPU time is charged.
+    fn finish(&mut self, event: EventId, state: EventState) {
+        self.ended.push((event, state));
+    }
+
+    fn record(&self, event: EventId, mut state: EventState) {
+        let cpu = state.used_cpu(self.shared_cpu);
+        if let Some(Waiter::Run(waiter)) = state.waiter.take() {
+            drop(waiter.send(Ok(Finished { returned: std::mem::take(&mut state.returned), cpu })));
+        }
+        let record = EventRecord {
+            trigger: state.trigger,
+            outcome: state.outcome,
+            started: state.started,
+            wall: state.clock.elapsed(),
+            cpu,
+            subrequests: state.subrequests,
+        };
+        self.host.observer.finished(&self.host.source(event), record);
+    }
+
+    /// Counts a subrequest. Gives the permits for the event's outbound connections.
+    pub(crate) fn count_subrequest(&mut self, event: u32) -> Result<Arc<Semaphore>, JsErrorBox> {
+        let allowed = self.host.limits.subrequests;
+        let state = self.open.get_mut(&event).ok_or_else(over)?;
+        state.subrequests += 1;
+        if state.subrequests > allowed {
+            let exceeded =
+                LimitExceeded { limit: Limit::Subrequests, allowed: allowed.into(), used: state.subrequests.into() };
+            return Err(JsErrorBox::generic(exceeded.to_string()));
+        }
+        Ok(Arc::clone(&state.connections))
+    }
+
+    fn head(&self, event: u32) -> Result<&Head, JsErrorBox> {
+        self.open.get(&event).and_then(|state| state.head.as_ref()).ok_or_else(over)
+    }
+}
+
+fn over() -> JsErrorBox {
+    JsErrorBox::type_error(
+        "The event that this belongs to is over. Await the work in the handler, or hand its promise to ctx.waitUntil(), so that it is done before the event ends.",
+    )
+}
+
+/// Begins a fetch event. Gives the resource of the request's body, 0 if there is none.
+pub fn begin_fetch(
+    state: &mut OpState,
+    event: EventId,
+    request: Request,
+    waiter: oneshot::Sender<Reply>,
+) -> ResourceId {
+    let (parts, body) = request.into_parts();
+    let body_rid = if body.is_empty() { 0 } else { state.resource_table.add(BodyResource::new(body)) };
+    let url = parts.uri.to_string();
+    let cf = parts.extensions.get::<RequestCf>().map_or_else(|| Arc::from("{}"), |cf| Arc::clone(&cf.0));
+    let trigger = Trigger::Fetch { method: parts.method.as_str().to_owned(), url: url.clone(), status: None };
+    let head = Head { url, headers: parts.headers, cf };
+    state.borrow_mut::<Events>().begin(event, trigger, Some(head), Waiter::Fetch(waiter));
+    body_rid
+}
+
+/// The URL of a fetch event's request.
+#[op2]
+#[string]
+pub(crate) fn op_request_url(state: &OpState, #[smi] event: u32) -> Result<String, JsErrorBox> {
+    Ok(state.borrow::<Events>().head(event)?.url.clone())
+}
+
+/// The headers of a fetch event's request: names and values in turn.
+#[op2]
+pub(crate) fn op_request_headers<'s>(
+    scope: &mut v8::PinScope<'s, '_>,
+    state: &OpState,
+    #[smi] event: u32,
+) -> Result<v8::Local<'s, v8::Array>, JsErrorBox> {
+    let headers = &state.borrow::<Events>().head(event)?.headers;
+    let mut flat: Vec<v8::Local<'s, v8::Value>> = Vec::with_capacity(headers.len() * 2);
+    let too_long = || JsErrorBox::range_error("a header is too long");
+    for (name, value) in headers {
+        let name = v8::String::new_from_one_byte(scope, name.as_str().as_bytes(), v8::NewStringType::Internalized);
+        let value = v8::String::new_from_one_byte(scope, value.as_bytes(), v8::NewStringType::Normal);
+        flat.push(name.ok_or_else(too_long)?.into());
+        flat.push(value.ok_or_else(too_long)?.into());
+    }
+    Ok(v8::Array::new_with_elements(scope, &flat))
+}
+
+/// The `request.cf` of a fetch event, as JSON.
+#[op2]
+#[string]
+pub(crate) fn op_request_cf(state: &OpState, #[smi] event: u32) -> Result<String, JsErrorBox> {
+    Ok(state.borrow::<Events>().head(event)?.cf.to_string())
+}
+
+/// Answers with status 200, one header and a text: what most handlers do.
+#[op2(fast)]
+pub(crate) fn op_respond_text(
+    state: &mut OpState,
+    #[smi] event: u32,
+    #[string] content_type: String,
+    #[string] text: String,
+) -> Result<(), JsErrorBox> {
+    let mut response = Response::new(Body::full(text));
+    response.headers_mut().insert(CONTENT_TYPE, content_type_value(&content_type)?);
+    state.borrow_mut::<Events>().answer(event, response)
+}
+
+fn content_type_value(content_type: &str) -> Result<HeaderValue, JsErrorBox> {
+    match content_type {
+        "application/json" => Ok(HeaderValue::from_static("application/json")),
+        "text/plain;charset=UTF-8" => Ok(HeaderValue::from_static("text/plain;charset=UTF-8")),
+        other => HeaderValue::try_from(other).map_err(|error| JsErrorBox::type_error(error.to_string())),
+    }
+}
+
+/// Answers with a body that is in hand, or with none, or with a WebSocket.
+#[op2]
+#[allow(clippy::too_many_arguments, reason = "one call of an op carries a whole response")]
+pub(crate) fn op_respond(
+    state: &mut OpState,
+    #[smi] event: u32,
+    #[smi] status: u16,
+    #[string] status_text: String,
+    #[scoped] headers: Vec<ByteString>,
+    data: Option<Uint8Array>,
+    #[smi] encode: u8,
+    #[smi] web_socket: ResourceId,
+) -> Result<(), JsErrorBox> {
+    let (mut response, encoder) = head(status, &status_text, headers, encode)?;
+    if let Some(data) = data {
+        let body = encoder.encode_all(Bytes::from(data.0)).map_err(|error| JsErrorBox::generic(error.to_string()))?;
+        *response.body_mut() = Body::full(body);
+    }
+    if web_socket != 0 {
+        let resource = state.resource_table.take::<WebSocketResource>(web_socket).map_err(JsErrorBox::from_err)?;
+        take_websocket(resource)?.attach(&mut response);
+    }
+    state.borrow_mut::<Events>().answer(event, response)
+}
+
+fn take_websocket(resource: Rc<WebSocketResource>) -> Result<WebSocket, JsErrorBox> {
+    Rc::try_unwrap(resource).ok().and_then(WebSocketResource::into_websocket).ok_or_else(|| {
+        JsErrorBox::type_error("The WebSocket is being read: it cannot be returned in a response any more")
+    })
+}
+
+/// Answers with a body that streams from a resource. `length` is the number of bytes, negative if it is not known.
+#[op2]
+#[allow(clippy::too_many_arguments, reason = "one call of an op carries a whole response")]
+pub(crate) fn op_respond_stream(
+    state: &mut OpState,
+    #[smi] event: u32,
+    #[smi] status: u16,
+    #[string] status_text: String,
+    #[scoped] headers: Vec<ByteString>,
+    #[smi] rid: ResourceId,
+    #[smi] encode: u8,
+    #[number] length: i64,
+) -> Result<(), JsErrorBox> {
+    let resource = state.resource_table.take_any(rid).map_err(JsErrorBox::from_err)?;
+    let (mut response, encoder) = head(status, &status_text, headers, encode)?;
+    let length = u64::try_from(length).ok().or(resource.size_hint().1).filter(|_| encoder.is_plain());
+    let (sender, body) = Body::channel(length);
+    *response.body_mut() = body;
+    let events = state.borrow_mut::<Events>();
+    events.answer(event, response)?;
+    if let Some(state) = events.open.get_mut(&event) {
+        state.streaming = true;
+    }
+    let spawner = state.borrow::<deno_core::V8TaskSpawner>().clone();
+    deno_core::unsync::spawn(async move {
+        let pumped = pump(resource, sender, encoder).await;
+        // The isolate's state is at hand on the isolate's own turn only.
+        spawner.spawn(move |scope| {
+            let state = deno_core::JsRuntime::op_state_from(scope);
+            state.borrow_mut().borrow_mut::<Events>().streamed(EventId(event), pumped);
+        });
+    });
+    Ok(())
+}
+
+/// The head of a response, and the encoder that its `content-encoding` asks for.
+fn head(
+    status: u16,
+    status_text: &str,
+    headers: Vec<ByteString>,
+    encode: u8,
+) -> Result<(Response, Encoder), JsErrorBox> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() =
+        StatusCode::from_u16(status).map_err(|error| JsErrorBox::range_error(error.to_string()))?;
+    if !status_text.is_empty() {
+        response.extensions_mut().insert(StatusText(status_text.to_owned()));
+    }
+    let mut headers = headers.into_iter();
+    while let (Some(name), Some(value)) = (headers.next(), headers.next()) {
+        let invalid = |error: &dyn std::fmt::Display| {
+            JsErrorBox::type_error(format!("invalid header \"{}\": {error}", String::from_utf8_lossy(&name)))
+        };
+        let name = HeaderName::from_bytes(&name).map_err(|error| invalid(&error))?;
+        let value = HeaderValue::from_bytes(&value).map_err(|error| invalid(&error))?;
+        response.headers_mut().append(name, value);
+    }
+    let encoder = match response.headers().get(CONTENT_ENCODING) {
+        Some(encoding) if encode == 1 => Encoder::new(encoding.as_bytes()),
+        _ => Encoder::Plain,
+    };
+    if !encoder.is_plain() {
+        response.headers_mut().remove(CONTENT_LENGTH);
+    }
+    Ok((response, encoder))
+}
+
+/// An event's handler threw.
+#[op2(fast)]
+pub(crate) fn op_event_failed(
+    state: &mut OpState,
+    #[smi] event: u32,
+    #[string] name: &str,
+    #[string] message: &str,
+    #[string] stack: &str,
+    no_handler: bool,
+) {
+    let failure = if no_handler { Failure::unusable(message) } else { Failure::exception(name, message, stack) };
+    state.borrow_mut::<Events>().answer_with_failure(EventId(event), failure);
+}
+
+/// An event's handler returned something for the host.
+#[op2(fast)]
+pub(crate) fn op_event_returned(state: &mut OpState, #[smi] event: u32, #[string] returned: &str) {
+    if let Some(state) = state.borrow_mut::<Events>().open.get_mut(&event) {
+        state.returned = returned.to_owned();
+    }
+}
+
+/// An event's handler and its `waitUntil()` promises are settled.
+#[op2(fast)]
+pub(crate) fn op_event_settled(state: &mut OpState, #[smi] event: u32) {
+    state.borrow_mut::<Events>().settle(EventId(event));
+}

@@ -1,0 +1,35 @@
+//! Everything that must pass.
+
+use std::process::{Command, Stdio};
+
+use crate::process::{self, cargo};
+use crate::{Outcome, setup};
+
+/// Tools that cargo may not have yet: the subcommand, the package and its version.
+const TOOLS: [(&str, &str, &str); 2] = [("nextest", "cargo-nextest", "0.9"), ("deny", "cargo-deny", "0.18")];
+
+pub(crate) fn run() -> Outcome {
+    setup::run()?;
+    for (subcommand, package, version) in TOOLS {
+        install(subcommand, package, version)?;
+    }
+    process::run(&mut cargo(["fmt", "--all", "--check"]))?;
+    process::run(&mut cargo(["build", "--package", "skep"]))?;
+    process::run(&mut cargo(["nextest", "run", "--workspace"]))?;
+    process::run(&mut cargo(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))?;
+    process::run(&mut cargo(["deny", "--offline", "check", "bans", "licenses", "sources"]))
+}
+
+fn install(subcommand: &str, package: &str, version: &str) -> Outcome {
+    let installed = cargo([subcommand, "--version"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    if installed {
+        return Ok(());
+    }
+    println!("cargo-{subcommand} is missing: installing it");
+    let mut command: Command = cargo(["install", "--locked", "--debug", package, "--version", version]);
+    process::run(&mut command)
+}
