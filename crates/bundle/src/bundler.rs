@@ -76,7 +76,7 @@ impl Bundler {
             if let Some(modules) = modules {
                 let scan = ScanMode::Partial(modules.into_iter().map(Into::into).collect());
                 if let Ok(output) = warm.engine.incremental_generate(scan).await
-                    && !lock(&warm.memory).is_unresolved()
+                    && !lock(&warm.memory).is_incomplete()
                     && let Ok(bundle) = self.finish(&mut warm, output.assets)
                 {
                     self.warm = Some(warm);
@@ -144,7 +144,9 @@ impl Bundler {
         let project = report::Project { root, memory: &memory };
         let mut all: Vec<Diagnostic> = errors.iter().map(|error| project.error(error)).collect();
         all.extend(refused(root, &memory));
-        let files: BTreeSet<PathBuf> = memory.files().into_iter().chain(warm.read_files()).chain([self.config.main.clone()]).collect();
+        all.extend(project.missing(&all));
+        let mut files: BTreeSet<PathBuf> = memory.files().into_iter().chain(warm.read_files()).chain([self.config.main.clone()]).collect();
+        files.extend(all.iter().filter_map(|error| error.location.as_ref()).map(|location| files::absolute(root, &location.file)));
         // what is missing may come: a file beside those that were read, or an installed package
         let mut watch_dirs: BTreeSet<PathBuf> = files.iter().filter_map(|file| file.parent()).map(Path::to_owned).collect();
         watch_dirs.retain(|folder| !folder.components().any(|part| part.as_os_str() == "node_modules"));
@@ -223,10 +225,7 @@ impl Bundler {
         let warning = |(module, specifier): (String, String)| {
             let shown = files::shown(&self.config.root, Path::new(&module)).display().to_string();
             let warning = Diagnostic::warning(format!("{shown} imports \"{specifier}\"")).hint(hint);
-            match report::place_of_specifier(&self.config.root, &module, &specifier) {
-                Some(place) => warning.at(place),
-                None => warning,
-            }
+            Diagnostic { location: report::place_of_specifier(&self.config.root, &module, &specifier), ..warning }
         };
         memory.builtins().into_iter().map(warning).collect()
     }
@@ -268,11 +267,13 @@ fn refused(root: &Path, memory: &Memory) -> Vec<Diagnostic> {
                 Diagnostic::error(format!("\"{specifier}\" fits a rule that an earlier rule of type {name} ends"))
                     .hint("add \"fallthrough\": true to the earlier rule")
             }
+            Refusal::NoRule(extension) => {
+                let kind = if matches!(extension.as_str(), "css" | "md" | "svg" | "xml" | "csv") { "Text" } else { "Data" };
+                Diagnostic::error(format!("no rule says what a .{extension} file is"))
+                    .hint(format!("add to \"rules\": {{ \"type\": \"{kind}\", \"globs\": [\"**/*.{extension}\"] }}"))
+            }
         };
-        match report::place_of_specifier(root, &module, &specifier) {
-            Some(place) => error.at(place),
-            None => error,
-        }
+        Diagnostic { location: report::place_of_specifier(root, &module, &specifier), ..error }
     };
     memory.refused().into_iter().map(error).collect()
 }
@@ -293,10 +294,7 @@ fn modules_in_a_service_worker(root: &Path, memory: &Memory) -> Vec<Diagnostic> 
     let error = |(module, specifier): (String, String)| {
         let error = Diagnostic::error(format!("a Worker in the service worker format cannot import \"{specifier}\""))
             .hint("write export default { … } in place of addEventListener(…)");
-        match report::place_of_specifier(root, &module, &specifier) {
-            Some(place) => error.at(place),
-            None => error,
-        }
+        Diagnostic { location: report::place_of_specifier(root, &module, &specifier), ..error }
     };
     memory.runtime_modules().into_iter().map(error).collect()
 }

@@ -60,7 +60,7 @@ pub struct Config {
     /// How the script is bundled.
     pub bundling: Bundling,
     /// The text it came from.
-    pub(crate) document: Option<Document>,
+    pub(crate) document: Document,
 }
 
 /// How a script is bundled.
@@ -178,22 +178,21 @@ pub(crate) fn load(options: &Options) -> Result<Loaded, BuildError> {
     let root = found.user_path.as_deref().or(found.path.as_deref()).and_then(Path::parent).unwrap_or(&options.folder).to_owned();
     let mut inputs = found.inputs.clone();
     inputs.extend(found.path.clone());
-    let Some(path) = &found.path else {
-        let document = Document::parse(Path::new("wrangler.json"), "{}".to_owned()).map_err(|errors| BuildError::new(errors, Vec::new()))?;
-        if script.is_none() {
-            let message = format!("there is no wrangler.jsonc, wrangler.json or wrangler.toml in {} or above it", options.folder.display());
-            let error = Diagnostic::error(message).hint("make a project with `skep init`, or name a script: `skep dev src/index.ts`");
-            return Err(BuildError::new(vec![error], inputs));
-        }
-        return read::read(options, &document, &root, &found, script).map(|(config, warnings)| Loaded {
-            config: Config { document: None, path: None, ..config },
-            warnings,
-            inputs: inputs.clone(),
-        }).map_err(|errors| BuildError::new(errors, inputs));
-    };
     let fail = |errors| BuildError::new(errors, inputs.clone());
-    let text = files::read_text(&root, path).map_err(|error| fail(vec![error]))?;
-    let document = Document::parse(&files::shown(&root, path), text).map_err(fail)?;
-    let (config, warnings) = read::read(options, &document, &root, &found, script).map_err(fail)?;
-    Ok(Loaded { config: Config { document: Some(document), ..config }, warnings, inputs })
+    let document = match &found.path {
+        Some(path) => {
+            let text = files::read_text(&root, path).map_err(|error| fail(vec![error]))?;
+            Document::parse(&files::shown(&root, path), text).map_err(fail)?
+        }
+        None if script.is_some() => Document::empty(),
+        None => {
+            let folder = options.folder.display();
+            let error = Diagnostic::error(format!("there is no wrangler.jsonc, wrangler.json or wrangler.toml in {folder} or above it"));
+            return Err(fail(vec![error.hint("make a project with `skep init`, or name a script: `skep dev src/index.ts`")]));
+        }
+    };
+    match read::read(options, &document, &root, &found, script) {
+        Ok((config, warnings)) => Ok(Loaded { config: Config { document, ..config }, warnings, inputs }),
+        Err((errors, warnings)) => Err(BuildError { warnings, ..fail(errors) }),
+    }
 }

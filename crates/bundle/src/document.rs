@@ -64,6 +64,11 @@ impl Document {
         Ok(Self { file: file.to_owned(), text, root })
     }
 
+    /// What stands for a file that is not there: no keys at all.
+    pub(crate) fn empty() -> Self {
+        Self { file: PathBuf::from("wrangler.jsonc"), text: String::new(), root: Node { value: Value::Table(Vec::new()), span: 0..0 } }
+    }
+
     /// The place of a span.
     pub(crate) fn location(&self, span: &Range<usize>) -> Location {
         Location::of(&self.file, &self.text, span.clone())

@@ -51,15 +51,25 @@ pub(crate) fn did_you_mean(root: &Path, missing: &Path) -> Option<String> {
 pub(crate) fn nearest_file(missing: &Path) -> Option<PathBuf> {
     let folder = missing.parent()?;
     let name = missing.file_name()?.to_str()?;
-    let names: Vec<String> = std::fs::read_dir(folder)
+    let mut names: Vec<String> = std::fs::read_dir(folder)
         .ok()?
         .flatten()
         .filter(|entry| entry.path().is_file())
         .filter_map(|entry| entry.file_name().into_string().ok())
         .collect();
+    names.sort();
     let stem = missing.file_stem()?;
-    let same_stem = || names.iter().find(|other| Path::new(other).file_stem() == Some(stem)).map(String::as_str);
-    same_stem().or_else(|| nearest(name, names.iter().map(String::as_str))).map(|name| folder.join(name))
+    let stem_of = |name: &str| Path::new(name).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_owned();
+    let same_stem = || names.iter().find(|other| Path::new(other).file_stem() == Some(stem));
+    let near_stem = || {
+        let stems: Vec<String> = names.iter().map(|name| stem_of(name)).collect();
+        let near = nearest(name, stems.iter().map(String::as_str))?;
+        names.iter().find(|other| stem_of(other) == near)
+    };
+    let near_name = || nearest(name, names.iter().map(String::as_str)).and_then(|near| names.iter().find(|name| *name == near));
+    // an import names a module without its extension
+    let near = if missing.extension().is_some() { near_name() } else { near_stem() };
+    same_stem().or(near).map(|name| folder.join(name))
 }
 
 /// Every file below a folder, in a stable order, without what `skip` refuses. A folder that cannot be read is empty, and

@@ -131,26 +131,21 @@ impl Project {
         custom_build::run(build, &self.options.command_output).await.map_err(|error| self.with_settings(error.into()))
     }
 
-    /// The script must be there.
+    /// The script must be there, and in a language that runs here.
     fn check_main(&self) -> Result<(), BuildError> {
         let config = &self.config;
+        if config.main.extension().is_some_and(|extension| extension == "py") {
+            return Err(self.with_settings(Diagnostic::error("Workers in Python do not run here").hint("write it in TypeScript or JavaScript").into()));
+        }
         if config.main.is_file() {
             return Ok(());
         }
         let shown = files::shown(&config.root, &config.main).display().to_string();
         let error = Diagnostic::error(format!("the script {shown} does not exist"));
-        let from_command = self.options.main.is_some();
-        let place = config.document.as_ref().filter(|_| !from_command).and_then(|document| {
-            let settings = config::settings::Settings {
-                document,
-                environment: config.environment.as_deref().and_then(|name| Some((name, document.root.get("env")?.get(name)?))),
-            };
-            settings.get("main").map(|node| document.location(&node.span))
-        });
-        let error = match place {
-            Some(place) => error.at(place),
-            None => error,
-        };
+        let document = &config.document;
+        let environment = config.environment.as_deref().and_then(|name| Some((name, document.root.get("env")?.get(name)?)));
+        let main = config::settings::Settings { document, environment }.get("main").filter(|_| self.options.main.is_none());
+        let error = Diagnostic { location: main.map(|node| document.location(&node.span)), ..error };
         let hint = match (files::did_you_mean(&config.root, &config.main), &config.build) {
             (Some(hint), _) => hint,
             (None, Some(build)) => format!("the build command `{}` must make it", build.command),

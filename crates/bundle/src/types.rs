@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::config::bindings::BINDING_KEYS;
 use crate::config::settings::Settings;
@@ -26,10 +26,9 @@ const HEADER: &str = "\
 /// The declarations of a project, for a file in `folder`: imports of the script are seen from there.
 pub fn declarations(project: &Project, folder: &Path) -> String {
     let config = project.config();
-    let empty = Document { file: PathBuf::new(), text: String::new(), root: empty_table() };
     let source = std::fs::read_to_string(&config.main).unwrap_or_default();
     Declarations {
-        document: config.document.as_ref().unwrap_or(&empty),
+        document: &config.document,
         main: Some(relative(folder, &config.main)),
         is_service_worker: is_service_worker(&source),
         secrets: project.secret_names(),
@@ -45,10 +44,6 @@ pub fn declarations_of(configuration: &str) -> Result<String, Vec<Diagnostic>> {
     let document = Document::parse(Path::new("wrangler.jsonc"), configuration.to_owned())?;
     let main = document.root.get("main").and_then(Node::as_str).map(|main| format!("./{main}"));
     Ok(Declarations { document: &document, main, is_service_worker: false, secrets: BTreeSet::new() }.text())
-}
-
-fn empty_table() -> Node {
-    Node { value: crate::document::Value::Table(Vec::new()), span: 0..0 }
 }
 
 /// A path as an import writes it, seen from a folder.

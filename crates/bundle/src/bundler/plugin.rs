@@ -62,8 +62,10 @@ struct Seen {
     runtime: BTreeSet<String>,
     /// Files that are not bundled, by the specifier in the output.
     collected: BTreeSet<String>,
-    /// Something was not found that rolldown will speak of.
-    unresolved: bool,
+    /// What was not found by an `import`, as written. rolldown tells of it too, but only after a build that went well.
+    missing: BTreeSet<String>,
+    /// What was not found by a `require()`: an error unless it stands in a `try`, which rolldown knows.
+    missing_required: bool,
     /// Imports that cannot be: as written, and why.
     refused: Vec<(String, Refusal)>,
 }
@@ -75,6 +77,8 @@ pub(super) enum Refusal {
     NotFound,
     /// Only a rule fits that an earlier one ended.
     Shadowed(RuleKind),
+    /// No rule fits a file of this extension, and it is not one that is bundled.
+    NoRule(String),
 }
 
 /// A module that is not bundled.
@@ -108,9 +112,15 @@ impl Memory {
         specifiers.into_iter().filter_map(module).collect()
     }
 
-    /// Whether a reached module imports what was not found.
-    pub(super) fn is_unresolved(&self) -> bool {
-        self.reached.iter().filter_map(|id| self.seen.get(id)).any(|seen| seen.unresolved)
+    /// What reached modules import that was not found: module, as written.
+    pub(super) fn missing(&self) -> Vec<(String, String)> {
+        self.of_reached(|seen| seen.missing.iter().cloned().collect())
+    }
+
+    /// Whether a reached module asks for something that was not found.
+    pub(super) fn is_incomplete(&self) -> bool {
+        let mut seen = self.reached.iter().filter_map(|id| self.seen.get(id));
+        seen.any(|seen| seen.missing_required || !seen.missing.is_empty())
     }
 
     /// Every file that the script reaches.
@@ -248,11 +258,22 @@ impl WorkerPlugin {
             self.see(request.importer, |seen| seen.refused.push((specifier.to_owned(), Refusal::Shadowed(kind))));
             return Ok(Some(external(specifier)));
         }
-        let is_path = specifier.starts_with(['.', '/', '\0', '#']) || specifier.contains(':');
-        if is_path || request.importer.is_none() {
+        let is_path = specifier.starts_with(['.', '/']);
+        let is_url = specifier.starts_with('\0') || specifier.contains(':');
+        let extension = Path::new(specifier).extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+        if is_url || request.importer.is_none() || (is_path && (extension.is_empty() || BUNDLED.contains(&extension))) {
             return Ok(None);
         }
-        if ctx.resolve(specifier, request.seen_from, Some(request.extra())).await?.is_ok() {
+        if let Ok(resolved) = ctx.resolve(specifier, request.seen_from, Some(request.extra())).await? {
+            let extension = Path::new(resolved.id.as_str()).extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+            if extension.is_empty() || BUNDLED.contains(&extension) {
+                return Ok(None);
+            }
+            let refusal = Refusal::NoRule(extension.to_owned());
+            self.see(request.importer, |seen| seen.refused.push((specifier.to_owned(), refusal)));
+            return Ok(Some(external(specifier)));
+        }
+        if is_path {
             return Ok(None);
         }
         if is_nodejs_builtin_module(specifier) {
@@ -261,7 +282,12 @@ impl WorkerPlugin {
             });
             return Ok(Some(self.runtime_module(request, &format!("node:{specifier}"))));
         }
-        self.see(request.importer, |seen| seen.unresolved = true);
+        self.see(request.importer, |seen| match request.kind {
+            ImportKind::Require => seen.missing_required = true,
+            _ => {
+                seen.missing.insert(specifier.to_owned());
+            }
+        });
         Ok(None)
     }
 
@@ -337,9 +363,6 @@ impl Plugin for WorkerPlugin {
         }
         let path = Path::new(args.id.split('?').next().unwrap_or(args.id));
         let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-        if path.is_absolute() && !extension.is_empty() && !BUNDLED.contains(&extension) {
-            anyhow::bail!("no rule says what kind of module a .{extension} file is");
-        }
         // JSX is allowed in plain JavaScript too, but compiling every package for its sake would cost time
         if matches!(extension, "js" | "mjs" | "cjs") && !path.components().any(|part| part.as_os_str() == "node_modules") {
             return code(tokio::fs::read_to_string(path).await?, ModuleType::Jsx);

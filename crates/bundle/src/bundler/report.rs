@@ -8,6 +8,7 @@ use skep_worker::compatibility::nearest;
 
 use super::plugin::Memory;
 use crate::diagnostic::{Diagnostic, Location, Severity};
+use crate::document::Document;
 use crate::files;
 
 /// The project a complaint is about.
@@ -28,12 +29,9 @@ impl Project<'_> {
                 .hint(complaint.help.unwrap_or_else(|| "mend the syntax here".to_owned())),
             EventKind::JsonParseError => Diagnostic::error(format!("this is not JSON: {}", complaint.message)).hint("mend the syntax here"),
             EventKind::UnloadableDependencyError => self.unloadable(error, &complaint),
-            EventKind::TsConfigError => Diagnostic::error(complaint.message).hint("mend the TypeScript configuration"),
-            EventKind::InvalidDefineConfigError => Diagnostic::error(complaint.message)
-                .hint("a value of \"define\" is an expression: write a text with its quotes, \"\\\"text\\\"\""),
-            EventKind::UnsupportedFeatureError if complaint.message.contains("CSS") => {
-                Diagnostic::error("style sheets cannot be imported").hint("add a rule of type Text for **/*.css to import it as a text")
-            }
+            EventKind::TsConfigError => return self.typescript_configuration(complaint.message),
+            EventKind::RequireTlaError => Diagnostic::error("require() of a module that has a top-level await")
+                .hint("use await import() in place of require()"),
             _ => Diagnostic::error(complaint.message).hint(complaint.help.unwrap_or_else(|| "change the code here".to_owned())),
         };
         Diagnostic { location, ..diagnostic }
@@ -60,7 +58,11 @@ impl Project<'_> {
             EventKind::CommonJsVariableInEsm => "write import and export; require, module and exports do not exist here".to_owned(),
             _ => complaint.help.unwrap_or_else(|| "check that this is meant".to_owned()),
         };
-        let diagnostic = Diagnostic::warning(complaint.message.lines().next().unwrap_or_default()).hint(hint);
+        let message = match warning.kind() {
+            EventKind::Eval => "eval() is used",
+            _ => complaint.message.lines().next().unwrap_or_default(),
+        };
+        let diagnostic = Diagnostic::warning(message).hint(hint);
         Some(Diagnostic { location: complaint.location, ..diagnostic })
     }
 
@@ -77,6 +79,31 @@ impl Project<'_> {
             _ => String::new(),
         };
         Diagnostic::error(format!("\"{specifier}\" cannot be found{detail}")).hint(self.hint_for(&specifier, &importer))
+    }
+
+    /// An error of a TypeScript configuration: with its place if it is no JSON.
+    fn typescript_configuration(&self, message: String) -> Diagnostic {
+        let path = message.split('\'').nth(1).map(|path| files::absolute(self.root, Path::new(path)));
+        let text = path.as_deref().and_then(|path| std::fs::read_to_string(path).ok());
+        let parsed = path.as_deref().zip(text).map(|(path, text)| Document::parse(&files::shown(self.root, path), text));
+        match parsed {
+            Some(Err(mut errors)) if !errors.is_empty() => errors.remove(0),
+            Some(Ok(document)) => {
+                let start = document.root.span.start;
+                Diagnostic::error(message).at(document.location(&(start..start))).hint("mend the TypeScript configuration")
+            }
+            _ => Diagnostic::error(message).hint("mend the TypeScript configuration"),
+        }
+    }
+
+    /// Imports that the plugin knows were not found, unless they are among these errors.
+    pub(super) fn missing(&self, known: &[Diagnostic]) -> Vec<Diagnostic> {
+        let error = |(module, specifier): (String, String)| Diagnostic {
+            location: place_of_specifier(self.root, &module, &specifier),
+            ..Diagnostic::error(format!("\"{specifier}\" cannot be found")).hint(self.hint_for(&specifier, &module))
+        };
+        let is_new = |error: &Diagnostic| !known.iter().any(|known| known.location == error.location);
+        self.memory.missing().into_iter().map(error).filter(is_new).collect()
     }
 
     /// What to do about an import that was not found.
@@ -115,7 +142,8 @@ impl Project<'_> {
         let module = quoted.next().unwrap_or_default();
         let id = error.exporter().unwrap_or_default();
         let id = if Path::new(&id).is_absolute() { id } else { self.root.join(module).to_string_lossy().into_owned() };
-        let exports = self.memory.exports(&id);
+        let mut exports = self.memory.exports(&id);
+        exports.sort();
         let hint = match nearest(name, exports.iter().map(String::as_str)) {
             Some(nearest) => format!("did you mean \"{nearest}\"?"),
             None if name == "default" && !exports.is_empty() => format!("import {{ {} }} instead", exports.join(", ")),
@@ -127,10 +155,6 @@ impl Project<'_> {
 
     fn unloadable(&self, error: &BuildDiagnostic, complaint: &Complaint) -> Diagnostic {
         let reason = complaint.label.clone().unwrap_or_else(|| error.to_string());
-        if let Some(extension) = reason.split("no rule says what kind of module a ").nth(1).and_then(|rest| rest.split(' ').next()) {
-            return Diagnostic::error(format!("no rule says what kind of module a {extension} file is"))
-                .hint(format!("add to \"rules\": {{ \"type\": \"Data\", \"globs\": [\"**/*{extension}\"] }}, or \"Text\""));
-        }
         Diagnostic::error(complaint.message.clone()).hint(format!("{reason}: check the path and the file's permissions"))
     }
 }

@@ -293,7 +293,11 @@ impl Checker<'_> {
     }
 
     fn mismatch(&mut self, shape: &Shape, node: &Node, path: &str) {
-        let (expected, advice) = shape.expectation();
+        let (expected, mut advice) = shape.expectation();
+        if let (Shape::OneOf(shapes), Some(text)) = (shape, node.as_str()) {
+            let literals = shapes.iter().filter_map(|shape| if let Shape::Literal(literal) = shape { Some(*literal) } else { None });
+            advice = nearest(text, literals).map_or_else(|| "choose one of them".to_owned(), |nearest| format!("did you mean \"{nearest}\"?"));
+        }
         let found = match &node.value {
             Value::String(text) if expected.starts_with('"') => format!("\"{text}\""),
             value => value.kind().to_owned(),
@@ -309,6 +313,8 @@ impl Checker<'_> {
             format!("did you mean \"{nearest}\"? An unknown key is ignored")
         } else if path.contains('.') && keys().iter().any(|key| key.name == entry.key) {
             "it is a key of the top level: move it there (in TOML: above the first [table])".to_owned()
+        } else if path.contains(['.', '[']) && known.len() <= 12 {
+            format!("an unknown key is ignored; here can be {}", known.join(", "))
         } else {
             "remove it: an unknown key is ignored".to_owned()
         };

@@ -19,35 +19,42 @@ use crate::rules::{Rule, RuleKind};
 /// Keys that a build tool adds to a configuration it generates.
 const GENERATED_KEYS: &[&str] = &["configPath", "userConfigPath", "topLevelName", "definedEnvironments", "targetEnvironment", "legacy_env"];
 
-/// Reads a configuration. The second value is warnings.
+/// Reads a configuration. The second value is warnings, of an error too.
 pub(super) fn read(
     options: &Options,
     document: &Document,
     root: &Path,
     found: &Found,
     script: Option<PathBuf>,
-) -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> {
-    let mut warnings = check_keys(document, found)?;
-    let settings = select(options, document, found).map_err(|error| vec![error])?;
+) -> Result<(Config, Vec<Diagnostic>), (Vec<Diagnostic>, Vec<Diagnostic>)> {
+    let (errors, mut warnings) = check_keys(document, found);
+    if !errors.is_empty() {
+        return Err((errors, warnings));
+    }
+    let settings = match select(options, document, found) {
+        Ok(settings) => settings,
+        Err(error) => return Err((vec![error], warnings)),
+    };
     let folder = found.path.as_deref().and_then(Path::parent).unwrap_or(root);
-    let mut reader = Reader { options, settings, folder, errors: Vec::new(), warnings: Vec::new() };
+    let is_written = found.path.is_some();
+    let mut reader = Reader { options, settings, folder, is_written, errors: Vec::new(), warnings: Vec::new() };
     reader.warn_of_unsupported();
     let config = reader.config(root, found, script);
     warnings.append(&mut reader.warnings);
     match config {
         Some(config) if reader.errors.is_empty() => Ok((config, warnings)),
-        _ => Err(reader.errors),
+        _ => Err((reader.errors, warnings)),
     }
 }
 
-/// Compares all keys, those of every environment too, with the table. Returns warnings.
-fn check_keys(document: &Document, found: &Found) -> Result<Vec<Diagnostic>, Vec<Diagnostic>> {
+/// Compares all keys, those of every environment too, with the table. Returns errors and warnings.
+fn check_keys(document: &Document, found: &Found) -> (Vec<Diagnostic>, Vec<Diagnostic>) {
     let mut checker = Checker { document, errors: Vec::new(), warnings: Vec::new() };
     checker.settings(&document.root, None, if found.is_redirected() { GENERATED_KEYS } else { &[] });
     for entry in document.root.get("env").map_or(&[][..], Node::entries) {
         checker.settings(&entry.node, Some(&entry.key), &[]);
     }
-    if checker.errors.is_empty() { Ok(checker.warnings) } else { Err(checker.errors) }
+    (checker.errors, checker.warnings)
 }
 
 /// The settings of the environment that the options name.
@@ -85,6 +92,8 @@ struct Reader<'a> {
     settings: Settings<'a>,
     /// The folder that the configuration's paths are seen from.
     folder: &'a Path,
+    /// Whether there is a file: without one, its places mean nothing.
+    is_written: bool,
     errors: Vec<Diagnostic>,
     warnings: Vec<Diagnostic>,
 }
@@ -103,6 +112,7 @@ impl Reader<'_> {
         let observability = self.observability();
         let blobs = self.blobs();
         let alias = self.alias();
+        let define = self.define();
         let main = main?;
         let settings = self.settings;
         let strings = |node: Option<&Node>| node.map(Node::strings);
@@ -127,7 +137,7 @@ impl Reader<'_> {
                 no_bundle: is_no_bundle,
                 minify: self.options.minify.or_else(|| settings.boolean("minify")).unwrap_or(false),
                 keep_names: settings.boolean("keep_names").unwrap_or(true),
-                define: settings.string_map("define"),
+                define,
                 alias,
                 rules,
                 find_additional_modules: settings.boolean("find_additional_modules").unwrap_or(is_no_bundle),
@@ -142,7 +152,7 @@ impl Reader<'_> {
                 blobs,
             },
             main,
-            document: None,
+            document: Document::empty(),
         })
     }
 
@@ -211,10 +221,11 @@ impl Reader<'_> {
             Some(Err(error)) => return self.refuse_compatibility(node.filter(|_| self.options.compatibility_date.is_none()), &error),
             None => {
                 let today = self.options.today;
-                let place = settings.document.location(&(0..0));
+                let place = self.is_written.then(|| settings.document.location(&(0..0)));
                 let line = if settings.document.is_toml() { format!("compatibility_date = \"{today}\"") } else { format!("\"compatibility_date\": \"{today}\"") };
                 let warning = Diagnostic::warning(format!("there is no compatibility date: today's, {today}, is used"));
-                self.warnings.push(warning.at(place).hint(format!("add {line}, so that the Worker behaves the same tomorrow")));
+                let warning = warning.hint(format!("add {line}, so that the Worker behaves the same tomorrow"));
+                self.warnings.push(Diagnostic { location: place, ..warning });
                 today
             }
         };
@@ -410,6 +421,25 @@ impl Reader<'_> {
         keys.into_iter().flat_map(blob).collect()
     }
 
+    /// `define`, whose values must be expressions: esbuild's rule, which is wrangler's.
+    fn define(&mut self) -> Vec<(String, String)> {
+        for entry in self.settings.get("define").map_or(&[][..], Node::entries) {
+            let Some(value) = entry.node.as_str() else { continue };
+            let is_json = serde_json::from_str::<serde_json::Value>(value).is_ok();
+            if !is_json && !is_dotted_name(value) {
+                let error = self.settings.error(&entry.node, format!("the value of \"define.{}\" is neither JSON nor a name", entry.key));
+                let quoted = serde_json::Value::from(serde_json::Value::from(value).to_string()).to_string();
+                self.errors.push(error.hint(format!("a text has quotes of its own: {quoted}")));
+            }
+            if !is_dotted_name(&entry.key) {
+                let error = Diagnostic::error(format!("\"{}\" is no name that \"define\" could replace", entry.key));
+                let error = error.at(self.settings.document.location(&entry.key_span));
+                self.errors.push(error.hint("write an identifier, or several with dots between: a.b"));
+            }
+        }
+        self.settings.string_map("define")
+    }
+
     /// `alias`, of which none may lead back to itself.
     fn alias(&mut self) -> Vec<(String, String)> {
         let alias = self.settings.string_map("alias");
@@ -423,7 +453,8 @@ impl Reader<'_> {
                 }
                 way.push(to);
             }
-            if way.len() > 1 && way.first() == way.last() {
+            // each circle is reported once: by the first of its names
+            if way.len() > 1 && way.first() == way.last() && way.iter().min() == way.first() {
                 let error = Diagnostic::error(format!("this alias leads back to itself: {}", way.join(" → ")));
                 let error = error.at(self.settings.document.location(&entry.key_span));
                 self.errors.push(error.hint("let it end at a file or a package"));
@@ -439,6 +470,13 @@ const NAME_RULE: &str = "use lower-case letters, digits, - and _, at most 63 of 
 pub fn is_valid_name(name: &str) -> bool {
     let valid = |char: char| char.is_ascii_lowercase() || char.is_ascii_digit() || char == '_' || char == '-';
     (1..=63).contains(&name.len()) && name.chars().all(valid) && !name.starts_with('-')
+}
+
+/// Whether a text is an identifier, or several with dots between.
+fn is_dotted_name(text: &str) -> bool {
+    let is_start = |char: char| char.is_alphabetic() || char == '_' || char == '$';
+    let is_name = |name: &str| name.starts_with(is_start) && name.chars().all(|char| is_start(char) || char.is_numeric());
+    text.split('.').all(is_name)
 }
 
 /// The number, if it is a whole one in that range.
