@@ -98,7 +98,12 @@ impl Builder {
     }
 
     fn print_problem(&self, problem: &Problem) {
-        self.printer.error_line(&format!("{} {}\n\n{}\n", self.printer.paint("31;1", "✘"), problem.title, problem.text));
+        self.printer.error_line(&format!(
+            "{} {}\n\n{}\n",
+            self.printer.paint("31;1", "✘"),
+            problem.title,
+            problem.text
+        ));
     }
 
     fn warning(&self, warning: &Diagnostic) -> String {

@@ -74,7 +74,9 @@ impl InspectorHandler {
 
 /// A name that only this machine has: a page on the web cannot make a browser send it.
 fn is_local(host: &str) -> bool {
-    let name = host.rsplit_once(':').map_or(host, |(name, port)| if port.bytes().all(|byte| byte.is_ascii_digit()) { name } else { host });
+    let name = host
+        .rsplit_once(':')
+        .map_or(host, |(name, port)| if port.bytes().all(|byte| byte.is_ascii_digit()) { name } else { host });
     let name = name.trim_start_matches('[').trim_end_matches(']');
     name == "localhost" || name.ends_with(".localhost") || name.parse::<std::net::IpAddr>().is_ok()
 }
@@ -282,11 +284,17 @@ mod tests {
         assert!(memory.received(r#"{"id":3,"result":{"breakpointId":"1:4:0:a","locations":[]}}"#.to_owned()).is_some());
         memory.sent(r#"{"id":6,"method":"Debugger.removeBreakpoint","params":{"breakpointId":"1:4:0:a"}}"#);
         let replayed = memory.replay();
-        let methods: Vec<String> =
-            replayed.iter().map(|text| serde_json::from_str::<serde_json::Value>(text).unwrap()["method"].as_str().unwrap().to_owned()).collect();
+        let methods: Vec<String> = replayed
+            .iter()
+            .map(|text| serde_json::from_str::<serde_json::Value>(text).unwrap()["method"].as_str().unwrap().to_owned())
+            .collect();
         assert_eq!(methods, ["Runtime.enable", "Debugger.enable", "Debugger.setBreakpointByUrl"]);
         assert!(replayed[2].contains("\"lineNumber\":5"), "{}", replayed[2]);
         let id = serde_json::from_str::<serde_json::Value>(&replayed[0]).unwrap()["id"].as_u64().unwrap();
-        assert_eq!(memory.received(format!("{{\"id\":{id},\"result\":{{}}}}")), None, "its answer is not the debugger's");
+        assert_eq!(
+            memory.received(format!("{{\"id\":{id},\"result\":{{}}}}")),
+            None,
+            "its answer is not the debugger's"
+        );
     }
 }

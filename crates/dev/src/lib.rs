@@ -32,7 +32,7 @@ use tokio::sync::{mpsc, watch as channel};
 use crate::builder::Builder;
 use crate::inspector::InspectorHandler;
 use crate::keys::{Key, Keyboard};
-use crate::live::{Live, LiveSender};
+use crate::live::LiveSender;
 use crate::log::{RequestLog, TerminalObserver};
 use crate::serve::DevHandler;
 use crate::watch::Watcher;
@@ -120,15 +120,17 @@ async fn serve(options: Options, printer: &Printer) -> Result<(), DevError> {
     live::settled(&mut live.clone()).await;
     announce(&options, &listening, inspector.as_ref(), printer);
     let (stop, stopped) = channel::channel(false);
-    let handler = DevHandler { live: live.clone(), log: RequestLog::new(printer.clone()), test_scheduled: options.test_scheduled };
+    let handler = DevHandler {
+        live: live.clone(),
+        log: RequestLog::new(printer.clone()),
+        test_scheduled: options.test_scheduled,
+    };
     let server = Server::new(handler, ServerLimits::default());
     let serving = server.serve(listening.listener, stopped.clone(), GRACE);
     let debugging = async {
         if let Some(inspector) = inspector {
-            let address = inspector.address;
             let handler = InspectorHandler { live, worker };
             Server::new(handler, ServerLimits::default()).serve(inspector.listener, stopped, GRACE).await;
-            drop(address);
         } else {
             std::future::pending::<()>().await;
         }
@@ -164,7 +166,9 @@ async fn until_told(url: &str, printer: &Printer) -> Result<(), DevError> {
             Key::Exit => return Ok(()),
             Key::Clear => printer.line("\u{1b}[2J\u{1b}[3J\u{1b}[H"),
             Key::Browser => open_browser(url, printer),
-            Key::Debugger => printer.line("Open chrome://inspect in Chrome, or attach VS Code to the debugger's port above"),
+            Key::Debugger => {
+                printer.line("Open chrome://inspect in Chrome, or attach VS Code to the debugger's port above")
+            }
         }
     }
 }
@@ -183,7 +187,11 @@ fn open_browser(url: &str, printer: &Printer) {
 }
 
 /// Starts the thread that builds. Gives what it learns of the project.
-fn spawn_builder(options: &Options, live: LiveSender, printer: &Printer) -> Result<mpsc::UnboundedReceiver<Opened>, DevError> {
+fn spawn_builder(
+    options: &Options,
+    live: LiveSender,
+    printer: &Printer,
+) -> Result<mpsc::UnboundedReceiver<Opened>, DevError> {
     let (sender, receiver) = mpsc::unbounded_channel();
     let outbound = Client::new(AddressPolicy::with_loopback(), tokio::runtime::Handle::current());
     let cache = Arc::new(MemoryCache::new(CACHE_BYTES));
@@ -199,7 +207,8 @@ fn spawn_builder(options: &Options, live: LiveSender, printer: &Printer) -> Resu
     };
     let opened = move |project: &Project| {
         let config = project.config();
-        let opened = Opened { worker: config.name.clone().unwrap_or_else(|| "Worker".to_owned()), dev: config.dev.clone() };
+        let opened =
+            Opened { worker: config.name.clone().unwrap_or_else(|| "Worker".to_owned()), dev: config.dev.clone() };
         // The server may be stopping.
         drop(sender.send(opened));
     };
@@ -212,7 +221,8 @@ fn spawn_builder(options: &Options, live: LiveSender, printer: &Printer) -> Resu
     };
     let complaints = printer.clone();
     std::thread::Builder::new().name("build".to_owned()).spawn(move || {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("build").enable_all().build();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("build").enable_all().build();
         match runtime {
             Ok(runtime) => {
                 let watcher = Watcher::new(|complaint| complaints.error_line(complaint));
@@ -232,7 +242,11 @@ struct Listening {
 }
 
 async fn listen(options: &Options, dev: &skep_bundle::config::Dev) -> Result<Listening, DevError> {
-    let host = options.host.clone().or_else(|| dev.ip.clone()).unwrap_or_else(|| "localhost".to_owned());
+    let host = options
+        .host
+        .clone()
+        .or_else(|| dev.ip.map(|address| address.to_string()))
+        .unwrap_or_else(|| "localhost".to_owned());
     let port = options.port.or(dev.port).unwrap_or(DEFAULT_PORT);
     let https = options.https.unwrap_or(dev.https);
     let host = if host == "*" { "0.0.0.0".to_owned() } else { host };
@@ -245,7 +259,8 @@ async fn listen(options: &Options, dev: &skep_bundle::config::Dev) -> Result<Lis
     let shown = if host == "0.0.0.0" || host == "::" { "localhost".to_owned() } else { host.clone() };
     let shown = if shown.contains(':') { format!("[{shown}]") } else { shown };
     let scheme = if https { "https" } else { "http" };
-    let listener = if https { listener.with_tls(self_signed(vec![shown.clone(), "localhost".to_owned()])?) } else { listener };
+    let listener =
+        if https { listener.with_tls(self_signed(vec![shown.clone(), "localhost".to_owned()])?) } else { listener };
     Ok(Listening { listener, address, url: format!("{scheme}://{shown}:{}", address.port()) })
 }
 

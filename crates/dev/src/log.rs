@@ -19,8 +19,12 @@ impl Observer for TerminalObserver {
     fn log(&self, _: &Source, line: LogLine) {
         match line.level {
             Level::Debug | Level::Info | Level::Log => self.printer.line(&line.message),
-            Level::Warn => self.printer.error_line(&format!("{} {}", self.printer.paint("33;1", "▲ [WARNING]"), line.message)),
-            Level::Error => self.printer.error_line(&format!("{} {}", self.printer.paint("31;1", "✘ [ERROR]"), line.message)),
+            Level::Warn => {
+                self.printer.error_line(&format!("{} {}", self.printer.paint("33;1", "▲ [WARNING]"), line.message))
+            }
+            Level::Error => {
+                self.printer.error_line(&format!("{} {}", self.printer.paint("31;1", "✘ [ERROR]"), line.message))
+            }
         }
     }
 
@@ -28,7 +32,13 @@ impl Observer for TerminalObserver {
         let Exception { name, message, stack, .. } = exception;
         let head = if message.starts_with("Uncaught") { message } else { format!("{name}: {message}") };
         // A stack begins with the same words.
-        let text = if stack.starts_with(&head) { stack } else if stack.is_empty() { head } else { format!("{head}\n{stack}") };
+        let text = if stack.starts_with(&head) {
+            stack
+        } else if stack.is_empty() {
+            head
+        } else {
+            format!("{head}\n{stack}")
+        };
         self.printer.error_line(&format!("{} {text}", self.printer.paint("31;1", "✘ [ERROR]")));
     }
 
@@ -64,7 +74,12 @@ impl RequestLog {
                 _ => "31",
             };
             // Writing to a string cannot fail.
-            let _ = write!(line, "[skep] {method} {path} \u{1b}[{color}m{} {reason}\u{1b}[0m ({}ms)", status.as_u16(), milliseconds(time));
+            let _ = write!(
+                line,
+                "[skep] {method} {path} \u{1b}[{color}m{} {reason}\u{1b}[0m ({}ms)",
+                status.as_u16(),
+                milliseconds(time)
+            );
         } else {
             let _ = write!(line, "[skep] {method} {path} {} {reason} ({}ms)", status.as_u16(), milliseconds(time));
         }

@@ -25,7 +25,8 @@ impl Problem {
             return response;
         }
         let message = "Save the file again when it is mended: this page follows by itself. Until then other clients get the version before it.";
-        let page = Page { status: StatusCode::INTERNAL_SERVER_ERROR, title: self.title, message, detail: Some(&self.text) };
+        let page =
+            Page { status: StatusCode::INTERNAL_SERVER_ERROR, title: self.title, message, detail: Some(&self.text) };
         let mut response = page.response();
         response.headers_mut().insert("refresh", HeaderValue::from_static("1"));
         response

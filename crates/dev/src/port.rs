@@ -10,10 +10,11 @@ const TRIES: u16 = 50;
 
 /// What to say of a port that is taken.
 pub(crate) fn in_use(error: &BindError, host: &str, port: u16) -> String {
-    let owner = owner(port).map(|owner| format!(": {owner}. Stop it")).unwrap_or_else(|| {
-        format!(": `ss -ltnp 'sport = :{port}'`, as the user who runs it, says which. Stop it")
-    });
-    let next = free_above(host, port).map_or_else(|| "use another one with --port".to_owned(), |next| format!("use --port {next}, which is free"));
+    let owner = owner(port)
+        .map(|owner| format!(": {owner}. Stop it"))
+        .unwrap_or_else(|| format!(": `ss -ltnp 'sport = :{port}'`, as the user who runs it, says which. Stop it"));
+    let next = free_above(host, port)
+        .map_or_else(|| "use another one with --port".to_owned(), |next| format!("use --port {next}, which is free"));
     format!("{error}{owner}, or {next}.")
 }
 
@@ -23,12 +24,16 @@ fn free_above(host: &str, port: u16) -> Option<u16> {
 
 /// The process that listens on a port, if this is Linux and it is one that we may look at.
 fn owner(port: u16) -> Option<String> {
-    let inode = ["/proc/net/tcp", "/proc/net/tcp6"].iter().filter_map(|table| fs::read_to_string(table).ok()).find_map(|table| inode(&table, port))?;
+    let inode = ["/proc/net/tcp", "/proc/net/tcp6"]
+        .iter()
+        .filter_map(|table| fs::read_to_string(table).ok())
+        .find_map(|table| inode(&table, port))?;
     let socket = format!("socket:[{inode}]");
     fs::read_dir("/proc").ok()?.filter_map(Result::ok).find_map(|process| {
         let pid: u32 = process.file_name().to_str()?.parse().ok()?;
         let mut descriptors = fs::read_dir(process.path().join("fd")).ok()?.filter_map(Result::ok);
-        descriptors.find(|descriptor| fs::read_link(descriptor.path()).is_ok_and(|link| link.to_string_lossy() == socket))?;
+        descriptors
+            .find(|descriptor| fs::read_link(descriptor.path()).is_ok_and(|link| link.to_string_lossy() == socket))?;
         let name = fs::read_to_string(process.path().join("comm")).ok()?;
         Some(format!("{} (process {pid})", name.trim()))
     })

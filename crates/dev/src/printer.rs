@@ -155,7 +155,12 @@ fn write_batches(shared: &Shared) {
             return;
         }
         // Gather for a moment; who closes does not wait for it.
-        drop(shared.work.wait_timeout_while(buffer, BATCH, |buffer| !buffer.closed).unwrap_or_else(PoisonError::into_inner));
+        drop(
+            shared
+                .work
+                .wait_timeout_while(buffer, BATCH, |buffer| !buffer.closed)
+                .unwrap_or_else(PoisonError::into_inner),
+        );
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use http::header::CONTENT_TYPE;
-use http::{HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use skep_exchange::{Body, Failure, Request, Response};
 use skep_gateway::{Handler, Page, error_page};
 use skep_isolate::Slot;
@@ -41,11 +41,13 @@ impl DevHandler {
     async fn respond(&self, request: Request) -> Response {
         let path = request.uri().path();
         if path == SCHEDULED || (self.test_scheduled && path == TEST_SCHEDULED) {
-            return self.scheduled(&request).await;
+            let (parts, _) = request.into_parts();
+            return self.scheduled(&parts.uri, &parts.headers).await;
         }
         if path.starts_with(PLATFORM) {
             let message = format!("{path} is not a path of the platform. Known: {SCHEDULED}?cron=<expression>");
-            return Page { status: StatusCode::NOT_FOUND, title: "Not found", message: &message, detail: None }.response();
+            return Page { status: StatusCode::NOT_FOUND, title: "Not found", message: &message, detail: None }
+                .response();
         }
         let ready = match &*self.live.borrow() {
             Live::Ready(slot) => Some(Arc::clone(slot)),
@@ -53,7 +55,7 @@ impl DevHandler {
         };
         let slot = match ready {
             Some(slot) => slot,
-            None => match self.waited(&request).await {
+            None => match self.waited(request.headers().clone()).await {
                 Ok(slot) => slot,
                 Err(response) => return response,
             },
@@ -66,27 +68,32 @@ impl DevHandler {
     }
 
     /// The version that takes a request which came while there was none.
-    async fn waited(&self, request: &Request) -> Result<Arc<Slot>, Response> {
+    async fn waited(&self, headers: HeaderMap) -> Result<Arc<Slot>, Response> {
         match live::settled(&mut self.live.clone()).await {
             Live::Ready(slot) => Ok(slot),
             Live::Broken { problem, previous } => match previous {
-                Some(previous) if !wants_html(request.headers()) => Ok(previous),
-                _ => Err(problem.response(request.headers())),
+                Some(previous) if !wants_html(&headers) => Ok(previous),
+                _ => Err(problem.response(&headers)),
             },
             Live::Building => {
                 let message = "The development server is stopping.";
-                Err(Page { status: StatusCode::SERVICE_UNAVAILABLE, title: "Stopping", message, detail: None }.response())
+                Err(Page { status: StatusCode::SERVICE_UNAVAILABLE, title: "Stopping", message, detail: None }
+                    .response())
             }
         }
     }
 
-    async fn scheduled(&self, request: &Request) -> Response {
-        let query: Vec<(String, String)> =
-            request.uri().query().map(|query| url::form_urlencoded::parse(query.as_bytes()).into_owned().collect()).unwrap_or_default();
+    async fn scheduled(&self, uri: &Uri, headers: &HeaderMap) -> Response {
+        let query: Vec<(String, String)> = uri
+            .query()
+            .map(|query| url::form_urlencoded::parse(query.as_bytes()).into_owned().collect())
+            .unwrap_or_default();
         let parameter = |name: &str| query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |now| i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
         let time = parameter("time").and_then(|time| time.parse().ok()).unwrap_or(now);
-        let slot = match self.waited(request).await {
+        let slot = match self.waited(headers.clone()).await {
             Ok(slot) => slot,
             Err(response) => return response,
         };
@@ -95,7 +102,7 @@ impl DevHandler {
             Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "exception"),
         };
         let as_json = parameter("format") == Some("json");
-        let test = request.uri().path() == TEST_SCHEDULED;
+        let test = uri.path() == TEST_SCHEDULED;
         let (kind, text) = match (as_json, test && status.is_success()) {
             (true, _) => ("application/json", format!("{{\"outcome\":\"{outcome}\",\"noRetry\":false}}")),
             (false, true) => ("text/plain;charset=UTF-8", "Ran scheduled event".to_owned()),
@@ -111,7 +118,8 @@ impl DevHandler {
 /// What a client gets that ran into an error: in development with all there is to know.
 fn failed(failure: &Failure, html: bool) -> Response {
     let head = format!("{}: {}", failure.name, failure.message);
-    let detail = if failure.stack.starts_with(&head) { failure.stack.clone() } else { format!("{head}\n{}", failure.stack) };
+    let detail =
+        if failure.stack.starts_with(&head) { failure.stack.clone() } else { format!("{head}\n{}", failure.stack) };
     if html {
         return error_page(failure, Some(detail.trim_end()));
     }

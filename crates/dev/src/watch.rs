@@ -51,7 +51,8 @@ impl Watcher {
         self.folders = folders.to_vec();
         let Some(notify) = &mut self.notify else { return };
         // Editors replace files, so that their folders are what can be watched.
-        let mut wanted: HashSet<(PathBuf, bool)> = files.iter().filter_map(|file| existing(file.parent()?)).map(|folder| (folder, false)).collect();
+        let mut wanted: HashSet<(PathBuf, bool)> =
+            files.iter().filter_map(|file| existing(file.parent()?)).map(|folder| (folder, false)).collect();
         wanted.extend(folders.iter().filter_map(|folder| existing(folder)).map(|folder| (folder, true)));
         for (folder, recursive) in wanted {
             let mode = if recursive { RecursiveMode::Recursive } else { RecursiveMode::NonRecursive };

@@ -143,7 +143,7 @@ class NoHandler extends Error {}
 
 function noHandler(handler) {
   return new NoHandler(
-    `Handler does not export a ${handler}() function. Add one to the default export: export default { async ${handler}(…) { … } }`,
+    `Handler does not export a ${handler}() function. Add one to the default export: export default { async ${handler}(...) { ... } }`,
   );
 }
 
@@ -153,7 +153,7 @@ function dispatchFetch(id, entrypoint, method, bodyRid, props) {
   const invocation = new Invocation(id, props === "" ? {} : JSONParse(props));
   enterInvocation(invocation);
   try {
-    const request = makeRequest(id, method, bodyRid, invocation);
+    const request = makeRequest(id, method, bodyRid);
     const result = serviceWorker ? callFetchListeners(invocation, request) : callHandler(invocation, entrypoint, "fetch", request);
     if (isResponse(result)) {
       respond(invocation, result);
@@ -168,13 +168,10 @@ function dispatchFetch(id, entrypoint, method, bodyRid, props) {
 /** Requests whose `signal` was asked for: told when the client goes away. */
 const cancelCallbacks = new SafeMap();
 
-function makeRequest(id, method, bodyRid, invocation) {
+function makeRequest(id, method, bodyRid) {
   const body = bodyRid === 0 ? null : new InnerBody(streams.readableStreamForRid(bodyRid));
   const inner = denoRequest.newInnerRequest(method, () => ops.op_request_url(id), () => pairs(ops.op_request_headers(id)), body, false);
-  inner.onCancel = (callback) => {
-    if (invocation.canceled) callback();
-    else cancelCallbacks.set(id, callback);
-  };
+  inner.onCancel = (callback) => cancelCallbacks.set(id, callback);
   return incomingRequest(inner, () => JSONParse(ops.op_request_cf(id)));
 }
 
@@ -206,7 +203,7 @@ function respond(invocation, response) {
 
 function notAResponse(value) {
   const what = value === undefined ? "nothing" : value === null ? "null" : `a value of type ${typeof value}`;
-  return new TypeError(`The fetch handler returned ${what}, not a Response. Return one: return new Response("…").`);
+  return new TypeError(`The fetch handler returned ${what}, not a Response. Return one: return new Response("...").`);
 }
 
 const ENCODE_AUTOMATICALLY = 1;
@@ -353,7 +350,7 @@ function callFetchListeners(invocation, request) {
   dispatchGlobalEvent(event);
   const response = FetchEvent.responseOf(event);
   if (response === undefined) {
-    throw new NoHandler("No fetch listener called event.respondWith(). Call it in addEventListener(\"fetch\", (event) => event.respondWith(…)).");
+    throw new NoHandler("No fetch listener called event.respondWith(). Call it in addEventListener(\"fetch\", (event) => event.respondWith(...)).");
   }
   return response;
 }

@@ -5,6 +5,7 @@
 
 import { core, primordials } from "ext:core/mod.js";
 import { currentId, requireEvent } from "ext:skep_web/context.js";
+import { isOn } from "ext:skep_web/flags.js";
 import { _webSocket, denoRequest, denoResponse, Request, withoutHeaders } from "ext:skep_web/http.js";
 import { knownLength } from "ext:skep_web/streams.js";
 import { webSocketFromHost } from "ext:skep_web/websocket.js";
@@ -120,7 +121,9 @@ function redirect(inner, status, from, to) {
     inner.body = null;
     inner.headerList = withoutHeaders(inner.headerList, BODY_HEADERS);
   }
-  if (from.origin !== to.origin) inner.headerList = withoutHeaders(inner.headerList, CREDENTIAL_HEADERS);
+  if (from.origin !== to.origin && isOn("strip_authorization_on_cross_origin_redirect")) {
+    inner.headerList = withoutHeaders(inner.headerList, CREDENTIAL_HEADERS);
+  }
   if (inner.body !== null) inner.body = extractBody(inner.body.source).body;
   ArrayPrototypePush(inner.urlList, () => to.href);
 }

@@ -22,10 +22,11 @@ import {
 } from "ext:skep_web/events.js";
 import { EventSource } from "ext:skep_web/event_source.js";
 import { fetch } from "ext:skep_web/fetch.js";
+import { isOn, setFlags } from "ext:skep_web/flags.js";
 import { HTMLRewriter } from "ext:skep_web/html_rewriter.js";
 import { Body, FormData, Headers, Request, Response } from "ext:skep_web/http.js";
 import { FixedLengthStream, IdentityTransformStream } from "ext:skep_web/streams.js";
-import { setDefaultBinaryType, WebSocket, WebSocketPair, WebSocketRequestResponsePair } from "ext:skep_web/websocket.js";
+import { WebSocket, WebSocketPair, WebSocketRequestResponsePair } from "ext:skep_web/websocket.js";
 import * as workers from "ext:skep_web/workers.js";
 
 const {
@@ -276,6 +277,16 @@ core.setReportExceptionCallback((error) => reportException(error));
 core.setUnhandledPromiseRejectionHandler(onUnhandledRejection);
 core.setHandledPromiseRejectionHandler(onHandledRejection);
 
+/** Globals that are there only if a compatibility flag is on. */
+const GLOBALS_BY_FLAG = [
+  ["global_navigator", ["navigator"]],
+  ["expose_global_message_channel", ["MessageChannel", "MessagePort"]],
+  ["enable_weak_ref", ["WeakRef", "FinalizationRegistry"]],
+];
+
+/** What modules of the platform export, by their names. */
+const modules = { "cloudflare:workers": { ...workers } };
+
 /** What the runtime leaves on the global object for its own start in each isolate. Its modules keep their references. */
 const RUNTIME_GLOBALS = ["Deno", "__bootstrap", "__infra", "__timers", "bootstrap"];
 
@@ -284,20 +295,28 @@ const RUNTIME_GLOBALS = ["Deno", "__bootstrap", "__infra", "__timers", "bootstra
  * `options` is `{ bindings: [{ name, kind, value }], flags: { name: boolean }, colors, serviceWorker, inspector }`.
  */
 function start(options) {
+  // Looks for the runtime on the global object, so it comes first.
+  if (options.inspector) core.wrapConsole(console, core.v8Console);
   for (const name of new SafeArrayIterator(RUNTIME_GLOBALS)) ReflectDeleteProperty(globalThis, name);
   setColors(options.colors);
   setTimeOrigin();
   // V8 adds these when it makes a context; Workers do not have them.
   for (const name of new SafeArrayIterator(["compileStreaming", "instantiateStreaming"])) ReflectDeleteProperty(WebAssembly, name);
   ObjectDefineProperty(Cloudflare, "compatibilityFlags", { __proto__: null, value: ObjectFreeze(options.flags), enumerable: true });
-  if (!options.flags.global_navigator) ReflectDeleteProperty(globalThis, "navigator");
-  setDefaultBinaryType(options.flags.websocket_standard_binary_type ? "blob" : "arraybuffer");
+  setFlags(options.flags);
+  for (const { 0: flag, 1: names } of new SafeArrayIterator(GLOBALS_BY_FLAG)) {
+    if (isOn(flag)) continue;
+    for (const name of new SafeArrayIterator(names)) ReflectDeleteProperty(globalThis, name);
+  }
+  if (!isOn("enable_navigator_language")) {
+    for (const name of new SafeArrayIterator(["language", "languages"])) ReflectDeleteProperty(Navigator.prototype, name);
+  }
+  if (isOn("disallow_importable_env")) modules["cloudflare:workers"].env = {};
   for (const binding of new SafeArrayIterator(options.bindings)) {
     const value = bindingValue(binding);
     workers.env[binding.name] = value;
     if (options.serviceWorker) define(binding.name, value, true);
   }
-  if (options.inspector) core.wrapConsole(console, core.v8Console);
   setStarting(true);
 }
 
@@ -332,4 +351,4 @@ function loaded(namespace) {
 }
 
 /** What the host calls: found under a private name and removed from the global object before any Worker runs. */
-globalThis.__skep = { start, loaded, dispatcher, modules: { "cloudflare:workers": { ...workers } } };
+globalThis.__skep = { start, loaded, dispatcher, modules };

@@ -1,5 +1,5 @@
 // Request, Response and Headers as Workers have them: the platform's classes with `cf`, `webSocket`, `encodeBody` and
-// Headers.getAll(). https://developers.cloudflare.com/workers/runtime-apis/request/ and …/response/
+// Headers.getAll(). https://developers.cloudflare.com/workers/runtime-apis/request/ and .../response/
 //
 // The constructors wrap the platform's own and share their prototypes, so `instanceof` and subclasses work for objects
 // from either side.

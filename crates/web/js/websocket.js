@@ -7,6 +7,7 @@
 import { core, primordials } from "ext:core/mod.js";
 import { defineInspect } from "ext:skep_web/console.js";
 import { currentId, currentInvocation, reportException, requireEvent } from "ext:skep_web/context.js";
+import { isOn } from "ext:skep_web/flags.js";
 import { setIsWebSocket } from "ext:skep_web/http.js";
 import { bytesOf } from "ext:skep_web/streams.js";
 
@@ -53,13 +54,6 @@ const ABNORMAL = 1006;
 const _unconnected = Symbol("unconnected");
 const _end = Symbol("end");
 
-/** How the standard wants binary messages by default; set from the compatibility flags. */
-let defaultBinaryType = "blob";
-
-function setDefaultBinaryType(type) {
-  defaultBinaryType = type;
-}
-
 /** What an end does, apart from the API in front of it. */
 class End {
   socket;
@@ -81,7 +75,7 @@ class End {
   url = null;
   protocol = "";
   extensions = "";
-  binaryType = defaultBinaryType;
+  binaryType = isOn("websocket_standard_binary_type") ? "blob" : "arraybuffer";
   attachment = null;
   /** Called when the end is accepted. */
   onAccept = null;
@@ -118,11 +112,12 @@ class End {
 
   receiveClose(code, reason) {
     const wasClean = code !== ABNORMAL;
-    if (!this.sentClose) {
+    if (!this.sentClose && isOn("web_socket_auto_reply_to_close")) {
       this.sentClose = true;
       this.sink.close(wasClean ? code : undefined, "");
     }
-    this.state = CLOSED;
+    // Without that flag the Worker answers the close itself.
+    this.state = this.sentClose || !wasClean ? CLOSED : CLOSING;
     if (!wasClean && reason !== "") {
       this.dispatch(new ErrorEvent("error", { message: reason, error: new Error(reason) }));
     }
@@ -150,8 +145,9 @@ class End {
   }
 
   close(code, reason) {
-    if (this.sentClose || this.state >= CLOSING) return;
-    this.state = CLOSING;
+    if (this.sentClose || this.state === CLOSED) return;
+    const answers = this.state === CLOSING;
+    this.state = answers ? CLOSED : CLOSING;
     if (this.sink === null) return;
     this.sentClose = true;
     this.sink.close(code, reason);
@@ -438,4 +434,4 @@ defineInspect(WebSocket.prototype, (socket) => ({
   },
 }));
 
-export { giveToHost, setDefaultBinaryType, WebSocket, WebSocketPair, webSocketFromHost, WebSocketRequestResponsePair };
+export { giveToHost, WebSocket, WebSocketPair, webSocketFromHost, WebSocketRequestResponsePair };

@@ -97,6 +97,7 @@ deno_core::extension!(
         "event_source.js",
         "events.js",
         "fetch.js",
+        "flags.js",
         "globals.js",
         "html_rewriter.js",
         "http.js",

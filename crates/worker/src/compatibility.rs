@@ -264,20 +264,25 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| candidate)
 }
 
-/// Levenshtein distance in characters, case ignored.
+/// Levenshtein distance in characters, case ignored; two neighbours that changed places count once.
 fn edit_distance(left: &str, right: &str) -> usize {
+    let left: Vec<char> = left.chars().flat_map(char::to_lowercase).collect();
     let right: Vec<char> = right.chars().flat_map(char::to_lowercase).collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (above, from) in left.chars().flat_map(char::to_lowercase).enumerate() {
-        let mut diagonal = above;
-        row[0] = above + 1;
-        for (index, to) in right.iter().enumerate() {
-            let substitute = diagonal + usize::from(from != *to);
-            diagonal = row[index + 1];
-            row[index + 1] = substitute.min(diagonal + 1).min(row[index] + 1);
+    let mut before = vec![0; right.len() + 1];
+    let mut above: Vec<usize> = (0..=right.len()).collect();
+    for (row, from) in left.iter().enumerate() {
+        let mut current = vec![row + 1; right.len() + 1];
+        for (column, to) in right.iter().enumerate() {
+            let substitute = above[column] + usize::from(from != to);
+            current[column + 1] = substitute.min(above[column + 1] + 1).min(current[column] + 1);
+            let swapped = row > 0 && column > 0 && *from == right[column - 1] && left[row - 1] == *to;
+            if swapped {
+                current[column + 1] = current[column + 1].min(before[column - 1] + 1);
+            }
         }
+        before = std::mem::replace(&mut above, current);
     }
-    row[right.len()]
+    above[right.len()]
 }
 
 #[cfg(test)]
@@ -330,6 +335,16 @@ mod tests {
             &["global_navigator", "no_global_navigator"],
             "the compatibility flags \"global_navigator\" and \"no_global_navigator\" contradict each other: keep one of them",
         );
+    }
+
+    #[test]
+    fn the_nearest_name() {
+        let check =
+            |name: &str, expect: Option<&str>| assert_eq!(nearest(name, ["name", "main", "rules"]), expect, "{name}");
+        check("nmae", Some("name"));
+        check("Names", Some("name"));
+        check("rule", Some("rules"));
+        check("vars", None);
     }
 
     #[test]

@@ -1,0 +1,327 @@
+//! Bundling: a script and all it imports become one module, with rolldown; what is not JavaScript stays beside it.
+//!
+//! <https://developers.cloudflare.com/workers/wrangler/bundling/>. In development the bundler keeps the graph of modules between
+//! builds and reads only what changed. It trusts that graph only after a build that went well, and only for changes of files
+//! that are in it; anything else is a new build.
+
+pub(crate) mod additional;
+mod options;
+mod plugin;
+mod report;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use rolldown_common::{Output, OutputChunk, ScanMode};
+use rolldown_error::BuildDiagnostic;
+use sha1::{Digest, Sha1};
+use skep_worker::{Binding, BindingKind, EntryFormat, Module, ModuleContent};
+
+use self::plugin::{Memory, Refusal, WorkerPlugin, global_name, lock};
+use crate::config::Config;
+use crate::diagnostic::{BuildError, Diagnostic};
+use crate::files;
+use crate::options::{Mode, Options};
+use crate::rules::Rules;
+
+/// What a script was made into.
+#[derive(Debug)]
+pub(crate) struct Bundle {
+    /// The name of the main module.
+    pub(crate) main: String,
+    pub(crate) format: EntryFormat,
+    /// The main module first.
+    pub(crate) modules: Vec<Module>,
+    /// Bindings that stand for modules: globals of the service worker format.
+    pub(crate) bindings: Vec<Binding>,
+    pub(crate) warnings: Vec<Diagnostic>,
+    /// Every file that was read.
+    pub(crate) inputs: BTreeSet<PathBuf>,
+}
+
+/// Makes bundles of one configuration, one after another.
+pub(crate) struct Bundler {
+    config: Arc<Config>,
+    options: Options,
+    format: EntryFormat,
+    warm: Option<Warm>,
+}
+
+/// A graph of modules that a build left behind.
+struct Warm {
+    engine: rolldown::Bundler,
+    memory: Arc<Mutex<Memory>>,
+    additional: Vec<additional::File>,
+    /// What rolldown warned of when it read everything.
+    warnings: Vec<Diagnostic>,
+    /// Files besides modules that decide the result: TypeScript configurations.
+    settings: BTreeSet<PathBuf>,
+}
+
+impl Bundler {
+    /// A bundler that has built nothing yet.
+    pub(crate) fn new(config: Arc<Config>, options: Options) -> Self {
+        Self { config, options, format: EntryFormat::Module, warm: None }
+    }
+
+    /// Builds. With `changed`, only what these files concern, if that is possible.
+    ///
+    /// # Errors
+    /// What rolldown finds, imports that cannot be found, files that no rule fits, a script without handlers.
+    pub(crate) async fn build(&mut self, changed: Option<&[PathBuf]>) -> Result<Bundle, BuildError> {
+        let additional = additional::find(&self.config);
+        if let Some(mut warm) = self.warm.take() {
+            let modules =
+                changed.and_then(|changed| warm.modules_of(changed)).filter(|_| warm.additional == additional);
+            if let Some(modules) = modules {
+                let scan = ScanMode::Partial(modules.into_iter().map(Into::into).collect());
+                if let Ok(output) = warm.engine.incremental_generate(scan).await
+                    && !lock(&warm.memory).is_incomplete()
+                    && let Ok(bundle) = self.finish(&mut warm, output.assets)
+                {
+                    self.warm = Some(warm);
+                    return Ok(bundle);
+                }
+            }
+            // freeing a big graph takes a while, and nobody waits for it
+            tokio::task::spawn_blocking(move || drop(warm));
+        }
+        self.build_anew(additional).await
+    }
+
+    async fn build_anew(&mut self, additional: Vec<additional::File>) -> Result<Bundle, BuildError> {
+        let mut warm = self.start(additional)?;
+        let result = warm.engine.generate().await;
+        let output = match result {
+            Ok(output) => output,
+            Err(errors) => return Err(self.fail(&warm, &errors, &[])),
+        };
+        let (unresolved, warnings): (Vec<_>, Vec<_>) =
+            output.warnings.into_iter().partition(report::Project::is_unresolved);
+        if !unresolved.is_empty() {
+            return Err(self.fail(&warm, &unresolved, &warnings));
+        }
+        let memory = Arc::clone(&warm.memory);
+        warm.warnings = {
+            let memory = lock(&memory);
+            let project = report::Project { root: &self.config.root, memory: &memory };
+            warnings.iter().filter_map(|warning| project.warning(warning)).collect()
+        };
+        if let Some(format) = self.other_format(&output.assets) {
+            self.format = format;
+            return Box::pin(self.build_anew(warm.additional)).await;
+        }
+        let bundle = self.finish(&mut warm, output.assets)?;
+        self.warm = Some(warm).filter(|_| self.options.mode == Mode::Dev);
+        Ok(bundle)
+    }
+
+    /// A rolldown that has read nothing yet.
+    fn start(&self, additional: Vec<additional::File>) -> Result<Warm, BuildError> {
+        let config = &self.config;
+        let memory = Arc::<Mutex<Memory>>::default();
+        let plugin = WorkerPlugin {
+            root: config.root.clone(),
+            alias: config.bundling.alias.iter().cloned().collect(),
+            rules: Rules::new(&config.bundling.rules).0,
+            module_root: config.bundling.base_dir.clone(),
+            additional: additional.iter().map(|file| file.path.clone()).collect(),
+            preserve_file_names: config.bundling.preserve_file_names,
+            is_service_worker: self.format == EntryFormat::ServiceWorker,
+            memory: Arc::clone(&memory),
+        };
+        let options = options::rolldown_options(config, &self.options, self.format);
+        let engine = rolldown::Bundler::with_plugins(options, vec![Arc::new(plugin)]).map_err(|errors| {
+            let project = report::Project { root: &config.root, memory: &lock(&memory) };
+            BuildError::new(errors.iter().map(|error| project.error(error)).collect(), Vec::new())
+        })?;
+        Ok(Warm { engine, memory, additional, warnings: Vec::new(), settings: BTreeSet::new() })
+    }
+
+    /// The error for what rolldown found.
+    fn fail(&self, warm: &Warm, errors: &[BuildDiagnostic], warnings: &[BuildDiagnostic]) -> BuildError {
+        let memory = lock(&warm.memory);
+        let root = &self.config.root;
+        let project = report::Project { root, memory: &memory };
+        let mut all: Vec<Diagnostic> = errors.iter().map(|error| project.error(error)).collect();
+        all.extend(refused(root, &memory));
+        all.extend(project.missing(&all));
+        let mut files: BTreeSet<PathBuf> =
+            memory.files().into_iter().chain(warm.read_files()).chain([self.config.main.clone()]).collect();
+        files.extend(
+            all.iter()
+                .filter_map(|error| error.location.as_ref())
+                .map(|location| files::absolute(root, &location.file)),
+        );
+        // what is missing may come: a file beside those that were read, or an installed package
+        let mut watch_dirs: BTreeSet<PathBuf> =
+            files.iter().filter_map(|file| file.parent()).map(Path::to_owned).collect();
+        watch_dirs.retain(|folder| !folder.components().any(|part| part.as_os_str() == "node_modules"));
+        let packages = ["package.json", "node_modules/.package-lock.json"].map(|name| root.join(name));
+        BuildError {
+            errors: report::tidy(all),
+            warnings: report::tidy(warnings.iter().filter_map(|warning| project.warning(warning)).collect()),
+            inputs: files.into_iter().chain(packages).collect(),
+            watch_dirs: watch_dirs.into_iter().collect(),
+        }
+    }
+
+    /// The format that the script turns out to have, if it is not the one it was built for.
+    /// A script without a default export that listens for events is a service worker.
+    /// <https://developers.cloudflare.com/workers/reference/migrate-to-module-workers/>
+    fn other_format(&self, assets: &[Output]) -> Option<EntryFormat> {
+        let chunk = main_chunk(assets)?;
+        let is_module = self.format == EntryFormat::Module;
+        let listens = chunk.code.contains("addEventListener(");
+        (is_module && listens && !chunk.exports.iter().any(|name| name.as_str() == "default"))
+            .then_some(EntryFormat::ServiceWorker)
+    }
+
+    /// Takes what rolldown made and what the plugin saw.
+    fn finish(&self, warm: &mut Warm, assets: Vec<Output>) -> Result<Bundle, BuildError> {
+        let root = &self.config.root;
+        warm.settings.extend(
+            warm.read_files().into_iter().filter(|file| file.extension().is_some_and(|extension| extension == "json")),
+        );
+        let memory = lock(&warm.memory);
+        let mut inputs = memory.files();
+        inputs.extend(warm.settings.iter().cloned());
+        inputs.extend(warm.additional.iter().map(|file| file.path.clone()));
+        let fail = |errors: Vec<Diagnostic>| BuildError {
+            watch_dirs: vec![self.config.bundling.base_dir.clone()],
+            ..BuildError::new(report::tidy(errors), inputs.iter().cloned().collect())
+        };
+        let mut errors = refused(root, &memory);
+        let chunk = main_chunk(&assets).ok_or_else(|| {
+            fail(vec![
+                Diagnostic::error("the script is empty").hint("write a handler: export default { fetch() { … } }"),
+            ])
+        })?;
+        if chunk.exports.is_empty() && self.format == EntryFormat::Module {
+            errors.push(no_handlers(root, &self.config.main, &chunk.code));
+        }
+        if self.format == EntryFormat::ServiceWorker {
+            errors.extend(modules_in_a_service_worker(root, &memory));
+        }
+        if !errors.is_empty() {
+            return Err(fail(errors));
+        }
+        let main = format!("{}.js", options::output_name(&self.config.main));
+        let source_map = chunk.map.as_ref().map(|map| map.to_json_string().into());
+        let content = ModuleContent::EsModule { source: chunk.code.as_str().into(), source_map };
+        let mut modules = vec![Module { name: main.clone(), content }];
+        let mut bindings = Vec::new();
+        for (specifier, collected) in memory.collected() {
+            let name = specifier.strip_prefix("./").unwrap_or(&specifier).to_owned();
+            if self.format == EntryFormat::ServiceWorker {
+                bindings.push(Binding { name: global_name(&specifier), kind: BindingKind::Module(name.clone()) });
+            }
+            let content = additional::content(root, &collected.path, collected.kind, collected.content)
+                .map_err(|error| fail(vec![error]))?;
+            modules.push(Module { name, content });
+        }
+        let mut warnings = warm.warnings.clone();
+        warnings.extend(self.warn_of_node(&memory));
+        modules.extend(additional::modules(&self.config, &warm.additional, &main).map_err(fail)?);
+        Ok(Bundle { main, format: self.format, modules, bindings, warnings: report::tidy(warnings), inputs })
+    }
+
+    /// Imports of Node.js's modules, unless the Worker has them.
+    fn warn_of_node(&self, memory: &Memory) -> Vec<Diagnostic> {
+        let compatibility = &self.config.compatibility;
+        if compatibility.is_on("nodejs_compat") {
+            return Vec::new();
+        }
+        let hint = if compatibility.asks_for("nodejs_compat") {
+            "it is a module of Node.js, and nodejs_compat is not supported yet: importing it fails when the Worker starts"
+        } else {
+            "it is a module of Node.js: it needs the compatibility flag nodejs_compat, which is not supported yet"
+        };
+        let warning = |(module, specifier): (String, String)| {
+            let shown = files::shown(&self.config.root, Path::new(&module)).display().to_string();
+            let warning = Diagnostic::warning(format!("{shown} imports \"{specifier}\"")).hint(hint);
+            Diagnostic { location: report::place_of_specifier(&self.config.root, &module, &specifier), ..warning }
+        };
+        memory.builtins().into_iter().map(warning).collect()
+    }
+}
+
+impl Warm {
+    /// The modules to read again for these changes; none if the graph is of no use for them.
+    fn modules_of(&self, changed: &[PathBuf]) -> Option<BTreeSet<String>> {
+        let memory = lock(&self.memory);
+        let of = |file: &PathBuf| memory.modules_of(file).filter(|_| file.is_file() && !self.settings.contains(file));
+        changed.iter().map(of).collect::<Option<Vec<_>>>().map(|modules| modules.into_iter().flatten().collect())
+    }
+
+    /// The files that rolldown read in its last build.
+    fn read_files(&self) -> BTreeSet<PathBuf> {
+        self.engine
+            .watch_files()
+            .iter()
+            .map(|file| PathBuf::from(file.as_str()))
+            .filter(|file| file.is_absolute())
+            .collect()
+    }
+}
+
+fn main_chunk(assets: &[Output]) -> Option<&OutputChunk> {
+    assets.iter().find_map(|asset| match asset {
+        Output::Chunk(chunk) => Some(&**chunk),
+        Output::Asset(_) => None,
+    })
+}
+
+/// Errors for imports that cannot be.
+fn refused(root: &Path, memory: &Memory) -> Vec<Diagnostic> {
+    let error = |(module, (specifier, refusal)): (String, (String, Refusal))| {
+        let error = match refusal {
+            Refusal::NotFound => {
+                let folder = Path::new(&module).parent().unwrap_or(root);
+                let missing = files::absolute(folder, Path::new(&specifier));
+                let hint = files::did_you_mean(root, &missing).unwrap_or_else(|| "check the path".to_owned());
+                Diagnostic::error(format!("\"{specifier}\" cannot be found")).hint(hint)
+            }
+            Refusal::Shadowed(kind) => {
+                let name = kind.name();
+                Diagnostic::error(format!("\"{specifier}\" fits a rule that an earlier rule of type {name} ends"))
+                    .hint("add \"fallthrough\": true to the earlier rule")
+            }
+            Refusal::NoRule(extension) => {
+                let kind =
+                    if matches!(extension.as_str(), "css" | "md" | "svg" | "xml" | "csv") { "Text" } else { "Data" };
+                Diagnostic::error(format!("no rule says what a .{extension} file is"))
+                    .hint(format!("add to \"rules\": {{ \"type\": \"{kind}\", \"globs\": [\"**/*.{extension}\"] }}"))
+            }
+        };
+        Diagnostic { location: report::place_of_specifier(root, &module, &specifier), ..error }
+    };
+    memory.refused().into_iter().map(error).collect()
+}
+
+/// The error for a script that nothing can call.
+fn no_handlers(root: &Path, main: &Path, code: &str) -> Diagnostic {
+    let shown = files::shown(root, main).display().to_string();
+    let hint = if code.contains("module.exports") {
+        "write export default { … } in place of module.exports = { … }"
+    } else {
+        "add export default { async fetch(request, env, ctx) { … } }"
+    };
+    Diagnostic::error(format!("{shown} has no handlers: it exports nothing and listens for no event")).hint(hint)
+}
+
+/// Errors for imports that a classic script cannot have.
+fn modules_in_a_service_worker(root: &Path, memory: &Memory) -> Vec<Diagnostic> {
+    let error = |(module, specifier): (String, String)| {
+        let error = Diagnostic::error(format!("a Worker in the service worker format cannot import \"{specifier}\""))
+            .hint("write export default { … } in place of addEventListener(…)");
+        Diagnostic { location: report::place_of_specifier(root, &module, &specifier), ..error }
+    };
+    memory.runtime_modules().into_iter().map(error).collect()
+}
+
+/// The hash that names a module: SHA-1 in hexadecimal, as wrangler has it.
+fn sha1_hex(content: &[u8]) -> String {
+    Sha1::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,524 @@
+//! From the tree of a configuration's file to a [`Config`]: picks the environment, checks values that make no sense, and warns
+//! of what will not be as the person may expect.
+
+use std::path::{Path, PathBuf};
+
+use skep_worker::compatibility::nearest;
+use skep_worker::{Binding, BindingKind, Compatibility, CompatibilityError, Limits};
+
+use super::find::Found;
+use super::keys::{Checker, Scope, Support, keys};
+use super::settings::Settings;
+use super::{Assets, Bundling, Config, CustomBuild, Dev, Observability, RunWorkerFirst, bindings};
+use crate::diagnostic::Diagnostic;
+use crate::document::{Document, Node};
+use crate::files;
+use crate::options::{Mode, Options};
+use crate::rules::{Rule, RuleKind};
+
+/// Keys that a build tool adds to a configuration it generates.
+const GENERATED_KEYS: &[&str] =
+    &["configPath", "userConfigPath", "topLevelName", "definedEnvironments", "targetEnvironment", "legacy_env"];
+
+/// Reads a configuration. The second value is warnings, of an error too.
+pub(super) fn read(
+    options: &Options,
+    document: &Document,
+    root: &Path,
+    found: &Found,
+    script: Option<PathBuf>,
+) -> Result<(Config, Vec<Diagnostic>), (Vec<Diagnostic>, Vec<Diagnostic>)> {
+    let (errors, mut warnings) = check_keys(document, found);
+    if !errors.is_empty() {
+        return Err((errors, warnings));
+    }
+    let settings = match select(options, document, found) {
+        Ok(settings) => settings,
+        Err(error) => return Err((vec![error], warnings)),
+    };
+    let folder = found.path.as_deref().and_then(Path::parent).unwrap_or(root);
+    let is_written = found.path.is_some();
+    let mut reader = Reader { options, settings, folder, is_written, errors: Vec::new(), warnings: Vec::new() };
+    reader.warn_of_unsupported();
+    let config = reader.config(root, found, script);
+    warnings.append(&mut reader.warnings);
+    match config {
+        Some(config) if reader.errors.is_empty() => Ok((config, warnings)),
+        _ => Err((reader.errors, warnings)),
+    }
+}
+
+/// Compares all keys, those of every environment too, with the table. Returns errors and warnings.
+fn check_keys(document: &Document, found: &Found) -> (Vec<Diagnostic>, Vec<Diagnostic>) {
+    let mut checker = Checker { document, errors: Vec::new(), warnings: Vec::new() };
+    checker.settings(&document.root, None, if found.is_redirected() { GENERATED_KEYS } else { &[] });
+    for entry in document.root.get("env").map_or(&[][..], Node::entries) {
+        checker.settings(&entry.node, Some(&entry.key), &[]);
+    }
+    (checker.errors, checker.warnings)
+}
+
+/// The settings of the environment that the options name.
+fn select<'a>(options: &'a Options, document: &'a Document, found: &Found) -> Result<Settings<'a>, Diagnostic> {
+    let Some(name) = options.environment.as_deref().filter(|name| !name.is_empty()) else {
+        return Ok(Settings::top_level(document));
+    };
+    if found.is_redirected() {
+        let built_for = document.root.get("targetEnvironment").and_then(Node::as_str);
+        return match built_for {
+            Some(built_for) if built_for != name => Err(Diagnostic::error(format!(
+                "{} was built for the environment \"{built_for}\", not for \"{name}\"",
+                document.file.display()
+            ))
+            .hint(format!("build the project again for \"{name}\", or leave out --env"))),
+            _ => Ok(Settings::top_level(document)),
+        };
+    }
+    let environments = document.root.get("env").map_or(&[][..], Node::entries);
+    if let Some(entry) = environments.iter().find(|entry| entry.key == name) {
+        return Ok(Settings { document, environment: Some((name, &entry.node)) });
+    }
+    let names: Vec<&str> = environments.iter().map(|entry| entry.key.as_str()).collect();
+    let error = Diagnostic::error(format!("{} has no environment \"{name}\"", document.file.display()));
+    let add = if document.is_toml() {
+        format!("add a section [env.{name}]")
+    } else {
+        format!("add \"env\": {{ \"{name}\": {{ … }} }}")
+    };
+    Err(match (nearest(name, names.iter().copied()), names.is_empty()) {
+        (_, true) => error.hint(format!("it has none: {add}, or leave out --env")),
+        (Some(nearest), _) => error.hint(format!("did you mean \"{nearest}\"? It has: {}", names.join(", "))),
+        (None, _) => error.hint(format!("it has: {}; choose one of them, or {add}", names.join(", "))),
+    })
+}
+
+struct Reader<'a> {
+    options: &'a Options,
+    settings: Settings<'a>,
+    /// The folder that the configuration's paths are seen from.
+    folder: &'a Path,
+    /// Whether there is a file: without one, its places mean nothing.
+    is_written: bool,
+    errors: Vec<Diagnostic>,
+    warnings: Vec<Diagnostic>,
+}
+
+impl Reader<'_> {
+    fn config(&mut self, root: &Path, found: &Found, script: Option<PathBuf>) -> Option<Config> {
+        bindings::check_unique(&self.settings, &mut self.errors);
+        let name = self.name(found);
+        let compatibility = self.compatibility();
+        let limits = self.limits();
+        let rules = self.rules();
+        let main = self.main(script);
+        let mut bindings = self.variables();
+        bindings.extend(bindings::read(&self.settings, &mut self.warnings));
+        let dev = self.dev();
+        let observability = self.observability();
+        let blobs = self.blobs();
+        let alias = self.alias();
+        let define = self.define();
+        let main = main?;
+        let settings = self.settings;
+        let strings = |node: Option<&Node>| node.map(Node::strings);
+        let is_no_bundle = self.options.no_bundle.or_else(|| settings.boolean("no_bundle")).unwrap_or(false);
+        Some(Config {
+            path: found.path.clone(),
+            root: root.to_owned(),
+            name,
+            environment: self.options.environment.clone().filter(|name| !name.is_empty()),
+            environments: settings
+                .document
+                .root
+                .get("env")
+                .map_or(&[][..], Node::entries)
+                .iter()
+                .map(|entry| entry.key.clone())
+                .collect(),
+            compatibility: compatibility?,
+            bindings,
+            required_secrets: settings
+                .get("secrets")
+                .map(|secrets| strings(secrets.get("required")).unwrap_or_default()),
+            limits,
+            crons: strings(settings.get("triggers").and_then(|triggers| triggers.get("crons"))).unwrap_or_default(),
+            dev,
+            observability,
+            assets: self.assets(),
+            upload_source_maps: settings.boolean("upload_source_maps").unwrap_or(true),
+            build: self.build(),
+            bundling: Bundling {
+                no_bundle: is_no_bundle,
+                minify: self.options.minify.or_else(|| settings.boolean("minify")).unwrap_or(false),
+                keep_names: settings.boolean("keep_names").unwrap_or(true),
+                define,
+                alias,
+                rules,
+                find_additional_modules: settings.boolean("find_additional_modules").unwrap_or(is_no_bundle),
+                base_dir: settings
+                    .path("base_dir", self.folder)
+                    .or_else(|| main.parent().map(Path::to_owned))
+                    .unwrap_or_else(|| root.to_owned()),
+                preserve_file_names: settings.boolean("preserve_file_names").unwrap_or(false),
+                tsconfig: settings.path("tsconfig", self.folder),
+                jsx_factory: settings.string("jsx_factory"),
+                jsx_fragment: settings.string("jsx_fragment"),
+                blobs,
+            },
+            main,
+            document: Document::empty(),
+        })
+    }
+
+    /// Known keys that have no effect, and keys of the top level that the environment does not inherit.
+    fn warn_of_unsupported(&mut self) {
+        for key in keys() {
+            let entry = self.settings.entry(key.name).filter(|entry| !entry.node.is_empty());
+            let is_missing = key.support == Support::Missing
+                || (key.support == Support::Deploy && self.options.mode == Mode::Deploy);
+            if let Some(entry) = entry.filter(|_| is_missing) {
+                let warning = self.settings.warning(entry, format!("\"{}\" is not supported yet", key.name));
+                self.warnings.push(warning.hint("it has no effect; everything else works as it says"));
+            }
+            let Some((name, _)) = self.settings.environment.filter(|_| key.scope == Scope::Own) else { continue };
+            let top = self.settings.document.root.entry(key.name).filter(|entry| !entry.node.is_empty());
+            if let Some(top) = top.filter(|_| self.settings.entry(key.name).is_none()) {
+                let message = format!("the environment \"{name}\" does not get \"{}\" from the top level", key.name);
+                let hint = format!(
+                    "environments do not inherit \"{0}\": repeat it in env.{name}, or write an empty one there",
+                    key.name
+                );
+                self.warnings.push(self.settings.warning(top, message).hint(hint));
+            }
+        }
+    }
+
+    /// The Worker's name. <https://developers.cloudflare.com/workers/wrangler/configuration/#inheritable-keys>
+    fn name(&mut self, found: &Found) -> Option<String> {
+        if let Some(name) = &self.options.name {
+            if !is_valid_name(name) {
+                self.errors.push(Diagnostic::error(format!("\"{name}\" cannot be a Worker's name")).hint(NAME_RULE));
+            }
+            return Some(name.clone());
+        }
+        let node = self.settings.get("name").filter(|node| !node.is_empty())?;
+        let name = node.as_str()?;
+        if !is_valid_name(name) {
+            let error = self.settings.error(node, format!("\"{name}\" cannot be a Worker's name"));
+            self.errors.push(error.hint(NAME_RULE));
+        }
+        let inherited = self.settings.environment.filter(|(_, table)| table.get("name").is_none());
+        Some(match inherited {
+            Some((environment, _)) if !found.is_redirected() => format!("{name}-{environment}"),
+            _ => name.to_owned(),
+        })
+    }
+
+    fn main(&mut self, script: Option<PathBuf>) -> Option<PathBuf> {
+        if let Some(main) = script.or_else(|| self.settings.path("main", self.folder)) {
+            return Some(main);
+        }
+        let document = self.settings.document;
+        let example = if document.is_toml() { "main = \"src/index.ts\"" } else { "\"main\": \"src/index.ts\"" };
+        let error = if self.settings.get("assets").is_some() {
+            Diagnostic::error("this Worker has no \"main\", only assets, and those are not served yet")
+        } else {
+            Diagnostic::error(format!("{} does not say which script to run", document.file.display()))
+        };
+        let location = document.location(&(document.root.span.start..document.root.span.start));
+        self.errors.push(error.at(location).hint(format!("add {example}")));
+        None
+    }
+
+    fn compatibility(&mut self) -> Option<Compatibility> {
+        let settings = self.settings;
+        let node = settings.get("compatibility_date");
+        let written = self.options.compatibility_date.as_deref().or_else(|| node.and_then(Node::as_str));
+        let date = match written.map(str::parse) {
+            Some(Ok(date)) => date,
+            Some(Err(error)) => {
+                return self.refuse_compatibility(node.filter(|_| self.options.compatibility_date.is_none()), &error);
+            }
+            None => {
+                let today = self.options.today;
+                let place = self.is_written.then(|| settings.document.location(&(0..0)));
+                let line = if settings.document.is_toml() {
+                    format!("compatibility_date = \"{today}\"")
+                } else {
+                    format!("\"compatibility_date\": \"{today}\"")
+                };
+                let warning = Diagnostic::warning(format!("there is no compatibility date: today's, {today}, is used"));
+                let warning = warning.hint(format!("add {line}, so that the Worker behaves the same tomorrow"));
+                self.warnings.push(Diagnostic { location: place, ..warning });
+                today
+            }
+        };
+        if date > self.options.today
+            && let Some(node) = node
+        {
+            let warning = Diagnostic::warning(format!("the compatibility date {date} is in the future"));
+            let hint = format!("write {} or an earlier day", self.options.today);
+            self.warnings.push(warning.at(settings.document.location(&node.span)).hint(hint));
+        }
+        let flags = settings.get("compatibility_flags");
+        let named =
+            flags.map(Node::strings).unwrap_or_default().into_iter().chain(self.options.compatibility_flags.clone());
+        match Compatibility::new(date, named.collect()) {
+            Ok(compatibility) => {
+                for reason in compatibility.not_honoured() {
+                    let is_named =
+                        |flag: &&Node| flag.as_str().is_some_and(|flag| reason.contains(&format!("\"{flag}\"")));
+                    let named = flags.and_then(|flags| flags.elements().iter().find(is_named));
+                    let warning = Diagnostic::warning(reason).hint("it has no effect");
+                    self.warnings.push(match named {
+                        Some(flag) => warning.at(settings.document.location(&flag.span)),
+                        None => warning,
+                    });
+                }
+                Some(compatibility)
+            }
+            Err(error) => self.refuse_compatibility(flags, &error),
+        }
+    }
+
+    /// An error of the date or a flag, at the flag's place.
+    fn refuse_compatibility(&mut self, node: Option<&Node>, error: &CompatibilityError) -> Option<Compatibility> {
+        let text = error.to_string();
+        let (message, hint) = text.rsplit_once(": ").unwrap_or((&text, "remove it"));
+        let flag = match error {
+            CompatibilityError::UnknownFlag { flag, .. } | CompatibilityError::Contradiction(flag, _) => {
+                Some(flag.as_str())
+            }
+            CompatibilityError::BadDate(_) => None,
+        };
+        let place = node.map(|node| node.elements().iter().find(|element| element.as_str() == flag).unwrap_or(node));
+        let diagnostic = Diagnostic::error(message).hint(hint);
+        self.errors.push(match place {
+            Some(place) => diagnostic.at(self.settings.document.location(&place.span)),
+            None => diagnostic,
+        });
+        None
+    }
+
+    fn limits(&mut self) -> Limits {
+        let mut limits = Limits::default();
+        let Some(node) = self.settings.get("limits") else { return limits };
+        if let Some(cpu) = node.get("cpu_ms") {
+            match whole_number(cpu, 1, Limits::MAX_CPU.as_millis()) {
+                Some(cpu_ms) => limits.cpu = std::time::Duration::from_millis(cpu_ms),
+                None => self.refuse_number(cpu, "limits.cpu_ms", 1, Limits::MAX_CPU.as_millis()),
+            }
+        }
+        if let Some(subrequests) = node.get("subrequests") {
+            let most = 10_000_000;
+            match whole_number(subrequests, 1, most).and_then(|number| u32::try_from(number).ok()) {
+                Some(number) => limits.subrequests = number,
+                None => self.refuse_number(subrequests, "limits.subrequests", 1, most),
+            }
+        }
+        limits
+    }
+
+    fn refuse_number(&mut self, node: &Node, path: &str, least: u64, most: u128) {
+        let error = self.settings.error(node, format!("\"{path}\" must be a whole number from {least} to {most}"));
+        self.errors.push(error.hint("write a number in that range"));
+    }
+
+    fn rules(&mut self) -> Vec<Rule> {
+        let mut rules = Vec::new();
+        for node in self.settings.get("rules").map_or(&[][..], Node::elements) {
+            let name = node.get("type").and_then(Node::as_str).unwrap_or_default();
+            let Some(kind) = RuleKind::parse(name) else {
+                let warning = Diagnostic::warning(format!("this rule has no effect: {name} is not supported"));
+                self.warnings.push(
+                    warning.at(self.settings.document.location(&node.span)).hint("Workers in Python do not run here"),
+                );
+                continue;
+            };
+            let globs = node.get("globs").map(Node::strings).unwrap_or_default();
+            if globs.is_empty() {
+                let error = self.settings.error(node, "this rule fits no file: \"globs\" is empty");
+                self.errors.push(error.hint("add a pattern, for example \"**/*.md\""));
+            }
+            rules.push(Rule { kind, globs, fallthrough: node.get("fallthrough").and_then(Node::as_bool) });
+        }
+        rules
+    }
+
+    /// `vars`, and above them the variables of the command line.
+    fn variables(&self) -> Vec<Binding> {
+        let mut variables: Vec<Binding> = Vec::new();
+        for entry in self.settings.get("vars").map_or(&[][..], Node::entries) {
+            let kind = match entry.node.as_str() {
+                Some(text) => BindingKind::PlainText(text.to_owned()),
+                None => BindingKind::Json(entry.node.to_json()),
+            };
+            variables.push(Binding { name: entry.key.clone(), kind });
+        }
+        for (name, value) in &self.options.vars {
+            variables.retain(|variable| variable.name != *name);
+            variables.push(Binding { name: name.clone(), kind: BindingKind::PlainText(value.clone()) });
+        }
+        variables
+    }
+
+    fn dev(&mut self) -> Dev {
+        let settings = self.settings;
+        let Some(node) = settings.get("dev") else { return Dev::default() };
+        let mut port = |key: &str| {
+            let node = node.get(key)?;
+            let port = whole_number(node, 0, 65_535).and_then(|port| u16::try_from(port).ok());
+            if port.is_none() {
+                self.refuse_number(node, &format!("dev.{key}"), 0, 65_535);
+            }
+            port
+        };
+        let (port, inspector_port) = (port("port"), port("inspector_port"));
+        let ip = node.get("ip").and_then(|node| {
+            let text = node.as_str()?;
+            let ip = if text == "localhost" { "127.0.0.1".parse() } else { text.parse() };
+            if ip.is_err() {
+                let error = settings.error(node, format!("\"dev.ip\" is not an address: \"{text}\""));
+                self.errors.push(error.hint("write \"127.0.0.1\", or \"0.0.0.0\" to be reached from other machines"));
+            }
+            ip.ok()
+        });
+        Dev {
+            ip,
+            port,
+            inspector_port,
+            https: node.get("local_protocol").and_then(Node::as_str) == Some("https"),
+            host: node.get("host").and_then(Node::as_str).map(str::to_owned),
+        }
+    }
+
+    fn observability(&mut self) -> Observability {
+        let node = self.settings.get("observability");
+        let logs = node.and_then(|node| node.get("logs"));
+        let rate = logs.and_then(|logs| logs.get("head_sampling_rate")).or_else(|| node?.get("head_sampling_rate"));
+        let head_sampling_rate = rate.and_then(Node::as_f64).unwrap_or(1.0);
+        if let Some(rate) = rate.filter(|_| !(0.0..=1.0).contains(&head_sampling_rate)) {
+            let error = self.settings.error(rate, "\"head_sampling_rate\" must be from 0 to 1");
+            self.errors.push(error.hint("write 1 to keep everything, 0.1 to keep a tenth"));
+        }
+        let is_on = |node: Option<&Node>, key: &str| node.and_then(|node| node.get(key)).and_then(Node::as_bool);
+        Observability {
+            enabled: is_on(node, "enabled").or_else(|| is_on(logs, "enabled")).unwrap_or(false),
+            head_sampling_rate,
+            invocation_logs: is_on(logs, "invocation_logs").unwrap_or(true),
+        }
+    }
+
+    fn assets(&mut self) -> Option<Assets> {
+        let entry = self.settings.entry("assets").filter(|entry| !entry.node.is_empty())?;
+        let node = &entry.node;
+        let text = |key: &str| node.get(key).and_then(Node::as_str).map(str::to_owned);
+        if let Some(directory) = text("directory") {
+            let warning = self.settings.warning(entry, format!("the files in {directory} are not served yet"));
+            self.warnings.push(warning.hint("every request goes to the script"));
+        }
+        Some(Assets {
+            directory: text("directory").map(|directory| files::absolute(self.folder, Path::new(&directory))),
+            binding: text("binding"),
+            html_handling: text("html_handling"),
+            not_found_handling: text("not_found_handling"),
+            run_worker_first: match node.get("run_worker_first") {
+                Some(node) if node.as_bool() == Some(true) => RunWorkerFirst::Always,
+                Some(node) if !node.elements().is_empty() => RunWorkerFirst::Paths(node.strings()),
+                _ => RunWorkerFirst::Never,
+            },
+        })
+    }
+
+    fn build(&self) -> Option<CustomBuild> {
+        let node = self.settings.get("build")?;
+        let command = node.get("command").and_then(Node::as_str).filter(|command| !command.trim().is_empty())?;
+        let folder = |path: &str| files::absolute(self.folder, Path::new(path));
+        let watch_dirs = match node.get("watch_dir") {
+            Some(node) if node.as_str().is_some() => node.as_str().into_iter().map(folder).collect(),
+            Some(node) => node.strings().iter().map(|path| folder(path)).collect(),
+            None => vec![folder("src")],
+        };
+        let cwd = node.get("cwd").and_then(Node::as_str).map_or_else(|| self.folder.to_owned(), folder);
+        Some(CustomBuild { command: command.to_owned(), cwd, watch_dirs })
+    }
+
+    /// The files of `wasm_modules`, `text_blobs` and `data_blobs`.
+    fn blobs(&self) -> Vec<(String, RuleKind, PathBuf)> {
+        let keys =
+            [("wasm_modules", RuleKind::CompiledWasm), ("text_blobs", RuleKind::Text), ("data_blobs", RuleKind::Data)];
+        let blob = |(key, kind)| {
+            let files = self.settings.string_map(key);
+            files.into_iter().map(move |(name, path)| (name, kind, files::absolute(self.folder, Path::new(&path))))
+        };
+        keys.into_iter().flat_map(blob).collect()
+    }
+
+    /// `define`, whose values must be expressions: esbuild's rule, which is wrangler's.
+    fn define(&mut self) -> Vec<(String, String)> {
+        for entry in self.settings.get("define").map_or(&[][..], Node::entries) {
+            let Some(value) = entry.node.as_str() else { continue };
+            let is_json = serde_json::from_str::<serde_json::Value>(value).is_ok();
+            if !is_json && !is_dotted_name(value) {
+                let error = self
+                    .settings
+                    .error(&entry.node, format!("the value of \"define.{}\" is neither JSON nor a name", entry.key));
+                let quoted = serde_json::Value::from(serde_json::Value::from(value).to_string()).to_string();
+                self.errors.push(error.hint(format!("a text has quotes of its own: {quoted}")));
+            }
+            if !is_dotted_name(&entry.key) {
+                let error = Diagnostic::error(format!("\"{}\" is no name that \"define\" could replace", entry.key));
+                let error = error.at(self.settings.document.location(&entry.key_span));
+                self.errors.push(error.hint("write an identifier, or several with dots between: a.b"));
+            }
+        }
+        self.settings.string_map("define")
+    }
+
+    /// `alias`, of which none may lead back to itself.
+    fn alias(&mut self) -> Vec<(String, String)> {
+        let alias = self.settings.string_map("alias");
+        for entry in self.settings.get("alias").map_or(&[][..], Node::entries) {
+            let mut way = vec![entry.key.as_str()];
+            let next = |from: &str| alias.iter().find(|(name, _)| name == from).map(|(_, to)| to.as_str());
+            while let Some(to) = way.last().and_then(|from| next(from)) {
+                if way.contains(&to) {
+                    way.push(to);
+                    break;
+                }
+                way.push(to);
+            }
+            // each circle is reported once: by the first of its names
+            if way.len() > 1 && way.first() == way.last() && way.iter().min() == way.first() {
+                let error = Diagnostic::error(format!("this alias leads back to itself: {}", way.join(" → ")));
+                let error = error.at(self.settings.document.location(&entry.key_span));
+                self.errors.push(error.hint("let it end at a file or a package"));
+            }
+        }
+        alias
+    }
+}
+
+const NAME_RULE: &str = "use lower-case letters, digits, - and _, at most 63 of them, and no - at the beginning";
+
+/// Whether a Worker may be called so. The length is what a host name's label may have.
+pub fn is_valid_name(name: &str) -> bool {
+    let valid = |char: char| char.is_ascii_lowercase() || char.is_ascii_digit() || char == '_' || char == '-';
+    (1..=63).contains(&name.len()) && name.chars().all(valid) && !name.starts_with('-')
+}
+
+/// Whether a text is an identifier, or several with dots between.
+fn is_dotted_name(text: &str) -> bool {
+    let is_start = |char: char| char.is_alphabetic() || char == '_' || char == '$';
+    let is_name =
+        |name: &str| name.starts_with(is_start) && name.chars().all(|char| is_start(char) || char.is_numeric());
+    text.split('.').all(is_name)
+}
+
+/// The number, if it is a whole one in that range.
+fn whole_number(node: &Node, least: u64, most: u128) -> Option<u64> {
+    let number =
+        node.as_f64().filter(|number| number.fract() == 0.0 && *number >= 0.0 && *number < 9_007_199_254_740_992.0)?;
+    let number = number as u64;
+    (number >= least && u128::from(number) <= most).then_some(number)
+}

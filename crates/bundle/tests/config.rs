@@ -1,0 +1,184 @@
+//! Configurations: what each one says, and what is said of each mistake in one.
+
+mod support;
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use skep_bundle::{Mode, Options, Project};
+use support::options;
+
+/// Opens a project that has only a configuration, and shows what came of it.
+fn open(file: &str, text: &str, change: impl Fn(&mut Options)) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().canonicalize().unwrap();
+    std::fs::write(root.join(file), text).unwrap();
+    let mut options = options(&root, Mode::Dev);
+    change(&mut options);
+    let shown = match Project::open(options) {
+        Ok(project) => {
+            let warnings: Vec<String> = project.warnings().iter().map(ToString::to_string).collect();
+            let config = project.config();
+            let mut shown =
+                format!("ok: {:?} {:?}", config.name, config.main.strip_prefix(&root).unwrap_or(&config.main));
+            for binding in &config.bindings {
+                let _ = write!(shown, "\n{} = {:?}", binding.name, binding.kind);
+            }
+            warnings.iter().fold(shown, |shown, warning| format!("{shown}\n{warning}"))
+        }
+        Err(error) => error.to_string(),
+    };
+    shown.replace(&root.display().to_string(), "<root>")
+}
+
+fn cases(name: &str, file: &str, cases: &[&str]) {
+    let shown = cases.iter().fold(String::new(), |mut shown, text| {
+        let _ = write!(shown, "{text}\n----\n{}\n\n========\n", open(file, text, |_| {}));
+        shown
+    });
+    insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false }, {
+        insta::assert_snapshot!(name, shown);
+    });
+}
+
+#[test]
+fn json() {
+    cases(
+        "config-json",
+        "wrangler.jsonc",
+        &[
+            // what is right
+            r#"{ "name": "a", "main": "b.js", "compatibility_date": "2026-10-06" }"#,
+            r#"{ "$schema": "x", "account_id": "x", "send_metrics": false, "name": "a", "main": "b.js", "compatibility_date": "2026-10-06", "routes": ["a.com/*", { "pattern": "b.com", "custom_domain": true }], "workers_dev": true }"#,
+            // values of the wrong kind
+            r#"{ "main": 3 }"#,
+            r#"{ "main": "b.js", "minify": "yes", "compatibility_flags": "nodejs_compat", "vars": [], "rules": [{ "type": "Txt", "globs": [1] }], "limits": { "cpu_ms": "10" } }"#,
+            r#"{ "main": "b.js", "kv_namespaces": [{ "id": "x" }], "dev": { "local_protocol": "htps" } }"#,
+            r#"{ "main": "b.js", "env": { "staging": { "main": true } } }"#,
+            // keys that do not exist
+            r#"{ "main": "b.js", "compatiblity_date": "2026-10-06" }"#,
+            r#"{ "main": "b.js", "compatibility_date": "2026-10-06", "whatever": 1, "limits": { "cpu": 10 }, "kv_namespaces": [{ "binding": "KV", "idd": "x" }] }"#,
+            r#"{ "main": "b.js", "compatibility_date": "2026-10-06", "build": { "minify": true }, "env": { "a": { "alias": {}, "nmae": "x" } } }"#,
+            // keys without effect
+            r#"{ "main": "b.js", "compatibility_date": "2026-10-06", "site": { "bucket": "public" }, "tail_consumers": [{ "service": "x" }], "previews": {}, "containers": [], "logfwdr": { "bindings": [] } }"#,
+            r#"{ "main": "b.js", "compatibility_date": "2026-10-06", "assets": { "directory": "public", "binding": "ASSETS" } }"#,
+            // values that make no sense
+            r#"{ "name": "Has Space", "main": "b.js", "compatibility_date": "2026-10-06" }"#,
+            r#"{ "main": "b.js" }"#,
+            r#"{ "main": "b.js", "compatibility_date": "2026-13-06" }"#,
+            r#"{ "main": "b.js", "compatibility_date": "2026-10-07" }"#,
+            r#"{ "main": "b.js", "compatibility_date": "2026-10-06", "compatibility_flags": ["nodejs_compact"] }"#,
+            r#"{ "main": "b.js", "compatibility_date": "2026-10-06", "compatibility_flags": ["nodejs_compat", "global_navigator", "no_global_navigator"] }"#,
+            r#"{ "main": "b.js", "compatibility_date": "2026-10-06", "limits": { "cpu_ms": 300001, "subrequests": 1.5 } }"#,
+            r#"{ "main": "b.js", "compatibility_date": "2026-10-06", "dev": { "port": 70000, "ip": "here" }, "observability": { "enabled": true, "head_sampling_rate": 2 } }"#,
+            r#"{ "main": "b.js", "compatibility_date": "2026-10-06", "alias": { "a": "b", "b": "c", "c": "a", "self": "self", "fine": "a" } }"#,
+            r#"{ "main": "b.js", "compatibility_date": "2026-10-06", "rules": [{ "type": "Text", "globs": [] }] }"#,
+            r#"{ "main": "b.js", "compatibility_date": "2026-10-06", "rules": [{ "type": "PythonModule", "globs": ["**/*.py"] }, { "type": "Text", "globs": ["**/*.md"] }] }"#,
+            r#"{ "main": "b.js", "compatibility_date": "2026-10-06", "vars": { "A": "x" }, "kv_namespaces": [{ "binding": "A", "id": "x" }] }"#,
+            r#"{ "compatibility_date": "2026-10-06" }"#,
+            r#"{ "compatibility_date": "2026-10-06", "assets": { "directory": "public" } }"#,
+            // what is not JSON
+            "{ \"main\": \"b.js\"",
+            "{ 'main': \"b.js\" }",
+            "",
+        ],
+    );
+}
+
+#[test]
+fn toml() {
+    cases(
+        "config-toml",
+        "wrangler.toml",
+        &[
+            "name = \"a\"\nmain = \"b.js\"\ncompatibility_date = 2026-10-06\n[vars]\nA = \"x\"\n[[kv_namespaces]]\nbinding = \"KV\"\nid = \"x\"\n",
+            "name = \"a\"\n[build]\ncommand = \"make\"\nmain = \"b.js\"\ncompatibility_date = \"2026-10-06\"\n",
+            "name = \"a\nmain = \n",
+            "name = \"a\"\nname = \"b\"\n",
+            "main = true\n[env.staging]\nvars = 1\n",
+        ],
+    );
+}
+
+#[test]
+fn bindings_of_every_kind() {
+    let text = r#"{
+        "main": "b.js", "compatibility_date": "2026-10-06",
+        "vars": { "TEXT": "a", "NUMBER": 1, "LIST": [1, "b"], "NOTHING": null },
+        "kv_namespaces": [{ "binding": "KV" }], "r2_buckets": [{ "binding": "R2" }], "d1_databases": [{ "binding": "D1" }],
+        "queues": { "producers": [{ "binding": "QUEUE" }], "consumers": [] }, "vectorize": [{ "binding": "VECTORIZE", "index_name": "x" }],
+        "durable_objects": { "bindings": [{ "name": "OBJECT", "class_name": "X" }] }, "services": [{ "binding": "SERVICE", "service": "x" }],
+        "workflows": [{ "binding": "WORKFLOW", "name": "x", "class_name": "X" }], "hyperdrive": [{ "binding": "HYPERDRIVE", "id": "x" }],
+        "analytics_engine_datasets": [{ "binding": "ANALYTICS" }], "send_email": [{ "name": "EMAIL" }], "ai": { "binding": "AI" },
+        "browser": { "binding": "BROWSER" }, "images": { "binding": "IMAGES" }, "version_metadata": { "binding": "VERSION" },
+        "mtls_certificates": [{ "binding": "MTLS", "certificate_id": "x" }], "dispatch_namespaces": [{ "binding": "DISPATCH" }],
+        "ratelimits": [{ "name": "RATE", "namespace_id": "1", "simple": { "limit": 1, "period": 10 } }],
+        "secrets_store_secrets": [{ "binding": "STORED", "store_id": "x", "secret_name": "x" }],
+        "unsafe": { "bindings": [{ "name": "UNSAFE", "type": "custom", "anything": 1 }] }
+    }"#;
+    let shown = open("wrangler.jsonc", text, |_| {});
+    insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false }, {
+        insta::assert_snapshot!("config-bindings", shown);
+    });
+}
+
+#[test]
+fn environments() {
+    let text = r#"{
+        "name": "shop", "main": "top.js", "compatibility_date": "2026-10-06",
+        "vars": { "A": "top" }, "kv_namespaces": [{ "binding": "KV" }], "define": { "X": "1" }, "queues": { "producers": [] },
+        "env": {
+            "staging": { "main": "staging.js", "vars": { "A": "staging" } },
+            "production": { "name": "the-shop", "kv_namespaces": [], "vars": {}, "define": {} }
+        }
+    }"#;
+    let mut shown = String::new();
+    for environment in ["", "staging", "production", "stagin", "elsewhere"] {
+        let result = open("wrangler.jsonc", text, |options| options.environment = Some(environment.to_owned()));
+        let _ = write!(shown, "--env {environment:?}\n----\n{result}\n\n========\n");
+    }
+    let none = open("wrangler.toml", "name = \"a\"\nmain = \"b.js\"\n", |options| {
+        options.environment = Some("staging".to_owned())
+    });
+    let _ = write!(shown, "--env staging, without environments\n----\n{none}\n");
+    insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false }, {
+        insta::assert_snapshot!("config-environments", shown);
+    });
+}
+
+#[test]
+fn a_deploy_says_more() {
+    let text = r#"{ "main": "b.js", "compatibility_date": "2026-10-06", "routes": ["a.com/*"], "placement": { "mode": "smart" } }"#;
+    let shown = open("wrangler.jsonc", text, |options| options.mode = Mode::Deploy);
+    assert_eq!(shown.matches("is not supported yet").count(), 2, "{shown}");
+}
+
+#[test]
+fn the_command_line_wins() {
+    let text = r#"{ "name": "a", "main": "b.js", "compatibility_date": "2020-01-01", "vars": { "A": "config", "B": "config" } }"#;
+    let shown = open("wrangler.jsonc", text, |options| {
+        options.name = Some("other".to_owned());
+        options.main = Some(PathBuf::from("c.js"));
+        options.compatibility_date = Some("2026-10-06".to_owned());
+        options.vars = vec![("A".to_owned(), "1:2".to_owned())];
+    });
+    assert_eq!(shown, "ok: Some(\"other\") \"c.js\"\nB = PlainText(\"config\")\nA = PlainText(\"1:2\")");
+    assert_eq!(skep_bundle::parse_var("A:1:2"), Ok(("A".to_owned(), "1:2".to_owned())));
+    assert!(skep_bundle::parse_var("A").is_err());
+}
+
+#[test]
+fn json_comes_before_jsonc_and_toml_and_folders_above_count() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().canonicalize().unwrap();
+    let deep = root.join("a/b");
+    std::fs::create_dir_all(&deep).unwrap();
+    let mut found = Vec::new();
+    for file in ["wrangler.toml", "wrangler.jsonc", "wrangler.json"] {
+        let text = if file.ends_with("toml") { "main = \"x.js\"" } else { "{ \"main\": \"x.js\" }" };
+        std::fs::write(root.join(file), text).unwrap();
+        let project = Project::open(options(&deep, Mode::Dev)).unwrap();
+        found.push(project.config().path.clone().unwrap().file_name().unwrap().to_string_lossy().into_owned());
+    }
+    assert_eq!(found, ["wrangler.toml", "wrangler.jsonc", "wrangler.json"]);
+}

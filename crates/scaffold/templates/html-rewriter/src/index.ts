@@ -1,0 +1,42 @@
+/**
+ * Changes a page while it streams through: links to other sites open in a new tab, and a banner comes first.
+ *
+ * https://developers.cloudflare.com/workers/runtime-apis/html-rewriter/
+ */
+const ORIGIN = "https://example.com";
+
+/** Marks links that lead away from a host. */
+export class OutboundLinks {
+	constructor(private readonly host: string) {}
+
+	element(link: Element): void {
+		const href = link.getAttribute("href");
+		if (href === null) return;
+		const page = `https://${this.host}`;
+		if (!URL.canParse(href, page) || new URL(href, page).host === this.host) return;
+		link.setAttribute("target", "_blank");
+		link.setAttribute("rel", "noopener");
+	}
+}
+
+/** Puts a text at the beginning of an element. */
+export class Banner {
+	constructor(private readonly text: string) {}
+
+	element(body: Element): void {
+		// A text is escaped; pass { html: true } to insert markup that you trust.
+		body.prepend(this.text);
+	}
+}
+
+export default {
+	async fetch(request): Promise<Response> {
+		const { pathname, search } = new URL(request.url);
+		const page = await fetch(new URL(pathname + search, ORIGIN), request);
+
+		return new HTMLRewriter()
+			.on("a", new OutboundLinks(new URL(ORIGIN).host))
+			.on("body", new Banner("This page went through a Worker. "))
+			.transform(page);
+	},
+} satisfies ExportedHandler<Env>;

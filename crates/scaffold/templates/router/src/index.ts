@@ -1,0 +1,66 @@
+/**
+ * A small JSON API without a framework: the method and the path decide which function answers.
+ *
+ * The notes live in the memory of one isolate: they are gone when it is. Keep data that matters in a binding.
+ */
+interface Note {
+	id: string;
+	text: string;
+}
+
+const notes = new Map<string, Note>();
+
+/** GET /notes */
+function listNotes(): Response {
+	return Response.json([...notes.values()]);
+}
+
+/** POST /notes with { "text": … } */
+async function createNote(request: Request): Promise<Response> {
+	const body = await request.json<Partial<Note>>().catch(() => undefined);
+	if (typeof body?.text !== "string" || body.text === "") {
+		return problem(400, 'send JSON like { "text": "buy milk" }');
+	}
+	const note: Note = { id: crypto.randomUUID(), text: body.text };
+	notes.set(note.id, note);
+	return Response.json(note, { status: 201, headers: { Location: `/notes/${note.id}` } });
+}
+
+/** GET and DELETE /notes/:id */
+function oneNote(method: string, id: string): Response {
+	const note = notes.get(id);
+	if (note === undefined) return problem(404, `there is no note ${id}`);
+	switch (method) {
+		case "GET":
+			return Response.json(note);
+		case "DELETE":
+			notes.delete(id);
+			return new Response(null, { status: 204 });
+		default:
+			return problem(405, `${method} is not allowed here`);
+	}
+}
+
+function problem(status: number, message: string): Response {
+	return Response.json({ error: message }, { status });
+}
+
+export default {
+	async fetch(request): Promise<Response> {
+		const { pathname } = new URL(request.url);
+
+		switch (`${request.method} ${pathname}`) {
+			case "GET /":
+				return new Response("GET /notes, POST /notes, GET /notes/:id, DELETE /notes/:id\n");
+			case "GET /notes":
+				return listNotes();
+			case "POST /notes":
+				return createNote(request);
+		}
+
+		const id = /^\/notes\/([^/]+)$/.exec(pathname)?.[1];
+		if (id !== undefined) return oneNote(request.method, id);
+
+		return problem(404, `nothing is at ${pathname}`);
+	},
+} satisfies ExportedHandler<Env>;
