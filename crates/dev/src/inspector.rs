@@ -11,7 +11,7 @@ use http::header::{CONTENT_TYPE, HOST, ORIGIN};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::{Value, json};
 use skep_exchange::{Body, Message, Request, Response, WebSocket};
-use skep_gateway::{Handler, Page};
+use skep_gateway::{Answering, Handler, Page};
 use skep_isolate::{InspectorSession, Slot};
 use tokio::sync::watch;
 
@@ -27,7 +27,13 @@ pub(crate) struct InspectorHandler {
 }
 
 impl Handler for InspectorHandler {
-    async fn handle(&self, request: Request) -> Response {
+    fn handle(&self, request: Request) -> Answering<'_> {
+        Box::pin(std::future::ready(self.respond(&request)))
+    }
+}
+
+impl InspectorHandler {
+    fn respond(&self, request: &Request) -> Response {
         let headers = request.headers();
         let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default().to_owned();
         if !is_local(&host) || !is_trusted(headers) {
@@ -43,9 +49,7 @@ impl Handler for InspectorHandler {
             _ => self.connect(),
         }
     }
-}
 
-impl InspectorHandler {
     fn target(&self, host: &str) -> Value {
         let worker = self.worker.borrow().clone();
         let socket = format!("{host}/{TARGET}");

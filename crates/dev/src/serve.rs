@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use skep_exchange::{Body, Failure, Request, Response};
-use skep_gateway::{Handler, Page, error_page};
+use skep_gateway::{Answering, Handler, Page, error_page};
 use skep_isolate::Slot;
 use tokio::sync::watch;
 
@@ -29,11 +29,13 @@ pub(crate) struct DevHandler {
 }
 
 impl Handler for DevHandler {
-    async fn handle(&self, request: Request) -> Response {
-        let mut line = Line::begin(&self.log, &request);
-        let response = self.respond(request).await;
-        line.answered(response.status());
-        response
+    fn handle(&self, request: Request) -> Answering<'_> {
+        Box::pin(async move {
+            let mut line = Line::begin(&self.log, &request);
+            let response = self.respond(request).await;
+            line.answered(response.status());
+            response
+        })
     }
 }
 

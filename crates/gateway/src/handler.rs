@@ -1,21 +1,15 @@
 //! What answers requests.
 
 use std::future::Future;
+use std::pin::Pin;
 
 use skep_exchange::{Request, Response};
 
+/// An answer that is being made. Dropped when the client goes away before there is one.
+pub type Answering<'a> = Pin<Box<dyn Future<Output = Response> + Send + 'a>>;
+
 /// Answers requests. The request's URI is absolute: scheme, host and path as the client addressed them.
 pub trait Handler: Send + Sync + 'static {
-    /// Answers one request. The future is dropped when the client goes away before there is an answer.
-    fn handle(&self, request: Request) -> impl Future<Output = Response> + Send;
-}
-
-impl<F, Answer> Handler for F
-where
-    F: Fn(Request) -> Answer + Send + Sync + 'static,
-    Answer: Future<Output = Response> + Send,
-{
-    fn handle(&self, request: Request) -> impl Future<Output = Response> + Send {
-        self(request)
-    }
+    /// Answers one request.
+    fn handle(&self, request: Request) -> Answering<'_>;
 }

@@ -13,6 +13,6 @@ mod server;
 mod tls;
 
 pub use error_page::{Page, error_page};
-pub use handler::Handler;
+pub use handler::{Answering, Handler};
 pub use server::{BindError, Listener, Server, ServerLimits};
 pub use tls::{TlsError, self_signed};

@@ -128,15 +128,15 @@ impl Listener {
 }
 
 /// Serves requests from a listener.
-pub struct Server<H> {
-    handler: Arc<H>,
+pub struct Server {
+    handler: Arc<dyn Handler>,
     limits: ServerLimits,
     http: auto::Builder<TokioExecutor>,
 }
 
-impl<H: Handler> Server<H> {
+impl Server {
     /// A server that hands requests to a handler.
-    pub fn new(handler: H, limits: ServerLimits) -> Self {
+    pub fn new(handler: impl Handler, limits: ServerLimits) -> Self {
         let mut http = auto::Builder::new(TokioExecutor::new());
         http.http1()
             .timer(TokioTimer::new())
@@ -186,7 +186,7 @@ impl<H: Handler> Server<H> {
         client: SocketAddr,
         acceptor: Option<TlsAcceptor>,
         watcher: hyper_util::server::graceful::Watcher,
-    ) -> impl Future<Output = ()> + Send + use<H> {
+    ) -> impl Future<Output = ()> + Send + use<> {
         let (handler, limits, http) = (Arc::clone(&self.handler), self.limits, self.http.clone());
         async move {
             // A socket that cannot be told so is only slower.
@@ -205,10 +205,10 @@ impl<H: Handler> Server<H> {
     }
 }
 
-async fn serve_connection<H: Handler>(
+async fn serve_connection(
     http: &auto::Builder<TokioExecutor>,
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    handler: Arc<H>,
+    handler: Arc<dyn Handler>,
     client: SocketAddr,
     limits: ServerLimits,
     secure: bool,
@@ -223,8 +223,8 @@ async fn serve_connection<H: Handler>(
     let _ = watcher.watch(connection.into_owned()).await;
 }
 
-async fn respond<H: Handler>(
-    handler: &H,
+async fn respond(
+    handler: &dyn Handler,
     mut incoming: http::Request<Incoming>,
     client: SocketAddr,
     limits: ServerLimits,

@@ -19,6 +19,7 @@ const {
   ObjectDefineProperty,
   SafeArrayIterator,
   SafeMap,
+  SafeRegExp,
   String,
   StringPrototypeIncludes,
   StringPrototypePadStart,
@@ -37,13 +38,14 @@ const inspectOptions = { __proto__: null, depth: 2, quotes: ["'", '"', "`"], col
 /** Turns colours on: for a terminal. */
 function setColors(colors) {
   inspectOptions.colors = colors;
+  denoConsole.setNoColorFns(() => !colors, () => !colors);
 }
 
 /** A value as text, as `util.inspect` shows it. */
 function inspect(value, options = undefined) {
   return denoConsole.inspect(value, { __proto__: null, ...inspectOptions, ...options });
 }
-setInspect(inspect);
+setInspect(inspect, withoutPlatformFrames);
 
 /** The arguments of a console call as text, `%s`-style formats included. */
 function format(args) {
@@ -52,7 +54,15 @@ function format(args) {
 
 let indentation = "";
 
+/** Frames of the platform's own code: of no use to who reads a stack. */
+const PLATFORM_FRAMES = new SafeRegExp(/\n +at (?:[^\n]*\()?ext:[^\n]*/g);
+
+function withoutPlatformFrames(text) {
+  return StringPrototypeIncludes(text, "ext:") ? StringPrototypeReplaceAll(text, PLATFORM_FRAMES, "") : text;
+}
+
 function print(level, text) {
+  text = withoutPlatformFrames(text);
   if (indentation !== "") {
     text = indentation + StringPrototypeReplaceAll(text, "\n", `\n${indentation}`);
   }
@@ -189,7 +199,9 @@ function defineInspect(prototype, describe) {
   ObjectDefineProperty(prototype, privateInspect, {
     __proto__: null,
     value: function inspectObject(inner, options) {
-      return layOut(describe(this), inner, options ?? {});
+      const text = layOut(describe(this), inner, options ?? {});
+      const indentation = options?.indentationLvl ?? 0;
+      return indentation === 0 ? text : StringPrototypeReplaceAll(text, "\n", `\n${StringPrototypeRepeat(" ", indentation)}`);
     },
     writable: true,
     configurable: true,
@@ -202,7 +214,7 @@ const MOST_ENTRIES_ON_A_LINE = 6;
 /** Node's rule of layout: on one line if it is short and holds no line break, else one entry a line. */
 function layOut({ prefix, entries = [], properties = {} }, inner, options) {
   if (typeof options.depth === "number" && options.depth < 0) return `[${prefix}]`;
-  const deeper = { ...options, depth: typeof options.depth === "number" ? options.depth - 1 : options.depth };
+  const deeper = { ...options, indentationLvl: 0, depth: typeof options.depth === "number" ? options.depth - 1 : options.depth };
   const shown = [];
   for (const { 0: key, 1: value } of new SafeArrayIterator(entries)) {
     ArrayPrototypePush(shown, `${inner(key, deeper)} => ${inner(value, deeper)}`);
@@ -219,4 +231,4 @@ function layOut({ prefix, entries = [], properties = {} }, inner, options) {
   return `${prefix} {\n  ${StringPrototypeReplaceAll(lines, "\n", "\n  ")}\n}`;
 }
 
-export { console, defineInspect, inspect, setColors };
+export { console, defineInspect, inspect, setColors, withoutPlatformFrames };

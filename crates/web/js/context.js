@@ -78,10 +78,12 @@ function requireEvent(what) {
 }
 
 let inspectValue = (value) => `${value}`;
+let cleanStack = (stack) => stack;
 
-/** Hands over the console's inspect, which is loaded after this module. */
-function setInspect(inspect) {
+/** Hands over the console's inspect and what cleans a stack, which are loaded after this module. */
+function setInspect(inspect, withoutPlatformFrames) {
   inspectValue = inspect;
+  cleanStack = withoutPlatformFrames;
 }
 
 /** Shows an error that nobody catches in the log of its event, with its stack. */
@@ -95,7 +97,7 @@ function describeError(error) {
   try {
     if (typeof error === "object" && error !== null && "message" in error) {
       const stack = error.stack;
-      return { name: `${error.name ?? "Error"}`, message: `${error.message}`, stack: typeof stack === "string" ? stack : "" };
+      return { name: `${error.name ?? "Error"}`, message: `${error.message}`, stack: typeof stack === "string" ? cleanStack(stack) : "" };
     }
     return { name: "Error", message: `Uncaught ${inspectValue(error)}`, stack: "" };
   } catch {

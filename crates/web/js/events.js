@@ -3,7 +3,7 @@
 
 import { core, primordials } from "ext:core/mod.js";
 import { describeError, enterInvocation, Invocation } from "ext:skep_web/context.js";
-import { _encodeBody, _webSocket, denoRequest, denoResponse, incomingRequest, isResponse } from "ext:skep_web/http.js";
+import { _encodeBody, _webSocket, denoRequest, denoResponse, incomingRequest, isResponse, takeStaticBytes } from "ext:skep_web/http.js";
 import { knownLength } from "ext:skep_web/streams.js";
 import { giveToHost } from "ext:skep_web/websocket.js";
 import { defineInspect } from "ext:skep_web/console.js";
@@ -61,6 +61,8 @@ class ExecutionContext {
 }
 
 defineInspect(ExecutionContext.prototype, (context) => ({ prefix: "ExecutionContext", properties: { props: context.props } }));
+
+ObjectDefineProperty(ExecutionContext.prototype, SymbolToStringTag, { __proto__: null, value: "ExecutionContext", configurable: true });
 
 // Entrypoints as classes
 
@@ -240,14 +242,20 @@ function sendResponse(id, response) {
     throw new TypeError("Body has already been used. It can only be used once. Use tee() first if you need to read it twice, or return response.clone().");
   }
   const source = body.streamOrStatic;
-  if (!ObjectPrototypeIsPrototypeOf(streams.ReadableStreamPrototype, source)) {
-    source.consumed = true;
-    const data = typeof source.body === "string" ? core.encode(source.body) : source.body;
+  const data = takeBytes(source);
+  if (data !== undefined) {
     ops.op_respond(id, inner.status, inner.statusMessage, headers, data, encode, webSocket);
     return;
   }
   const length = knownLength(source) ?? body.length ?? -1;
   ops.op_respond_stream(id, inner.status, inner.statusMessage, headers, resourceOf(source), encode, length);
+}
+
+/** The bytes of a body that is not a stream, or was made one and not read; else undefined. */
+function takeBytes(source) {
+  if (ObjectPrototypeIsPrototypeOf(streams.ReadableStreamPrototype, source)) return takeStaticBytes(source);
+  source.consumed = true;
+  return typeof source.body === "string" ? core.encode(source.body) : source.body;
 }
 
 /** The host's resource behind a stream: its own, if it has one that nobody has read from, else one that is fed from JavaScript. */

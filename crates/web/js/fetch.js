@@ -16,6 +16,7 @@ const {
   Promise,
   PromisePrototypeThen,
   SafeArrayIterator,
+  StringPrototypeStartsWith,
   StringPrototypeToLowerCase,
   TypedArrayPrototypeGetSymbolToStringTag,
   TypeError,
@@ -131,6 +132,7 @@ function redirect(inner, status, from, to) {
 /** One hop: the op's answer `{ status, statusText, headers, body, decoded, webSocket }`. */
 async function send(inner, url, hop) {
   if (inner.blobUrlEntry !== null) return blobAnswer(blobFromObjectUrl(url) ?? inner.blobUrlEntry);
+  if (StringPrototypeStartsWith(url, "data:")) return dataAnswer(url);
   const headers = [];
   for (const header of new SafeArrayIterator(inner.headerList)) {
     ArrayPrototypePush(headers, header[0], header[1]);
@@ -166,6 +168,19 @@ function blobAnswer(blob) {
     statusText: "OK",
     headers: ["content-length", `${blob.size}`, "content-type", blob.type],
     stream: blob.stream(),
+    body: 0,
+    decoded: false,
+    webSocket: 0,
+  };
+}
+
+function dataAnswer(url) {
+  const { mimeType, bytes } = ops.op_data_url(url);
+  return {
+    status: 200,
+    statusText: "OK",
+    headers: ["content-type", mimeType],
+    stream: { body: bytes, consumed: false },
     body: 0,
     decoded: false,
     webSocket: 0,

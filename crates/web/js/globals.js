@@ -6,7 +6,7 @@
 
 import { core, primordials } from "ext:core/mod.js";
 import { Cache, caches, CacheStorage } from "ext:skep_web/cache.js";
-import { console, setColors } from "ext:skep_web/console.js";
+import { console, defineInspect, setColors } from "ext:skep_web/console.js";
 import { reportException, requireEvent, setStarting } from "ext:skep_web/context.js";
 import { Crypto, denoCrypto, SubtleCrypto } from "ext:skep_web/crypto.js";
 import {
@@ -24,7 +24,7 @@ import { EventSource } from "ext:skep_web/event_source.js";
 import { fetch } from "ext:skep_web/fetch.js";
 import { isOn, setFlags } from "ext:skep_web/flags.js";
 import { HTMLRewriter } from "ext:skep_web/html_rewriter.js";
-import { Body, FormData, Headers, Request, Response } from "ext:skep_web/http.js";
+import { Body, FormData, Headers, pick, Request, Response } from "ext:skep_web/http.js";
 import { FixedLengthStream, IdentityTransformStream } from "ext:skep_web/streams.js";
 import { WebSocket, WebSocketPair, WebSocketRequestResponsePair } from "ext:skep_web/websocket.js";
 import * as workers from "ext:skep_web/workers.js";
@@ -34,6 +34,7 @@ const {
   ObjectCreate,
   ObjectDefineProperty,
   ObjectFreeze,
+  ObjectGetOwnPropertyDescriptor,
   ObjectSetPrototypeOf,
   Promise,
   ReflectApply,
@@ -165,6 +166,17 @@ function onHandledRejection(promise, reason) {
   dispatchEvent(new event.PromiseRejectionEvent("rejectionhandled", { promise, reason }));
 }
 
+defineInspect(URL.prototype, (url) => ({
+  prefix: "URL",
+  properties: pick(url, ["origin", "href", "protocol", "username", "password", "host", "hostname", "port", "pathname", "search", "hash", "searchParams"]),
+}));
+defineInspect(URLSearchParams.prototype, (parameters) => {
+  const entries = [...parameters];
+  return { prefix: `URLSearchParams(${entries.length})`, entries };
+});
+defineInspect(File.prototype, (file) => ({ prefix: "File", properties: pick(file, ["name", "lastModified", "size", "type"]) }));
+defineInspect(CacheStorage.prototype, (storage) => ({ prefix: "CacheStorage", properties: pick(storage, ["default"]) }));
+
 const Cloudflare = ObjectCreate({}, { [SymbolToStringTag]: { __proto__: null, value: "Cloudflare" } });
 
 /** What is new on `globalThis`, by how it is defined. */
@@ -259,7 +271,13 @@ const values = {
   self: globalThis,
 };
 
-for (const name in classes) define(name, classes[name], false);
+// On Workers the classes are enumerable too.
+for (const name in classes) {
+  define(name, classes[name], true);
+  if (ObjectGetOwnPropertyDescriptor(classes[name].prototype, SymbolToStringTag) === undefined) {
+    ObjectDefineProperty(classes[name].prototype, SymbolToStringTag, { __proto__: null, value: name, configurable: true });
+  }
+}
 for (const name in functions) define(name, functions[name], true);
 for (const name in values) define(name, values[name], true);
 ObjectDefineProperty(globalThis, "crypto", { __proto__: null, get: () => denoCrypto.crypto, enumerable: true, configurable: true });
@@ -268,10 +286,31 @@ function define(name, value, enumerable) {
   ObjectDefineProperty(globalThis, name, { __proto__: null, value, writable: true, enumerable, configurable: true });
 }
 
+// A method of the platform's events that is nobody else's business.
+ObjectDefineProperty(event.EventTarget.prototype, "getParent", { __proto__: null, enumerable: false });
 ObjectSetPrototypeOf(globalThis, ServiceWorkerGlobalScope.prototype);
 event.setEventTargetData(globalThis);
 event.saveGlobalThisReference(globalThis);
 setDispatchGlobalEvent(dispatchEvent);
+
+// Errors of ops that are a DOMException in JavaScript.
+for (const name of new SafeArrayIterator([
+  "AbortError",
+  "DataError",
+  "IndexSizeError",
+  "InvalidAccessError",
+  "InvalidCharacterError",
+  "InvalidStateError",
+  "NetworkError",
+  "NotSupportedError",
+  "OperationError",
+  "QuotaExceededError",
+  "SyntaxError",
+  "TypeMismatchError",
+])) {
+  core.registerErrorBuilder(`DOMException${name}`, (message) => new DOMException(message, name));
+}
+core.registerErrorBuilder("AbortError", (message) => new DOMException(message, "AbortError"));
 
 core.setReportExceptionCallback((error) => reportException(error));
 core.setUnhandledPromiseRejectionHandler(onUnhandledRejection);
@@ -296,7 +335,10 @@ const RUNTIME_GLOBALS = ["Deno", "__bootstrap", "__infra", "__timers", "bootstra
  */
 function start(options) {
   // Looks for the runtime on the global object, so it comes first.
-  if (options.inspector) core.wrapConsole(console, core.v8Console);
+  if (options.inspector) {
+    core.wrapConsole(console, core.v8Console);
+    ReflectDeleteProperty(console, "createTask");
+  }
   for (const name of new SafeArrayIterator(RUNTIME_GLOBALS)) ReflectDeleteProperty(globalThis, name);
   setColors(options.colors);
   setTimeOrigin();

@@ -6,6 +6,7 @@
 
 import { core, primordials } from "ext:core/mod.js";
 import { defineInspect } from "ext:skep_web/console.js";
+import { setKnownLength } from "ext:skep_web/streams.js";
 
 const {
   ArrayPrototypeFilter,
@@ -18,15 +19,22 @@ const {
   RangeError,
   ReflectConstruct,
   SafeArrayIterator,
+  SafeWeakMap,
   StringPrototypeToLowerCase,
   Symbol,
+  TypedArrayPrototypeGetByteLength,
+  TypedArrayPrototypeSlice,
   TypeError,
+  WeakMapPrototypeGet,
+  WeakMapPrototypeSet,
 } = primordials;
 
 const denoRequest = core.loadExtScript("ext:deno_fetch/23_request.js");
 const denoResponse = core.loadExtScript("ext:deno_fetch/23_response.js");
 const denoHeaders = core.loadExtScript("ext:deno_fetch/20_headers.js");
 const { Headers, headersEntries, guardFromHeaders } = denoHeaders;
+const streams = core.loadExtScript("ext:deno_web/06_streams.js");
+const { ReadableStream } = streams;
 const { FormData } = core.loadExtScript("ext:deno_fetch/21_formdata.js");
 
 const _cf = Symbol("cf");
@@ -59,6 +67,49 @@ function wrapClass(Class, name, parameters, prepare, finish) {
   return Wrapper;
 }
 
+// Bodies. What was given as text or bytes becomes a stream only when somebody asks for `body`, and then a stream of
+// bytes, which BYOB readers can read. Given to another response before it was read, it is text or bytes again, so that
+// its length stays known.
+
+const staticBodies = new SafeWeakMap();
+
+function streamOf(inner) {
+  const body = inner.body;
+  if (body === null) return null;
+  const source = body.streamOrStatic;
+  if (ObjectPrototypeIsPrototypeOf(ReadableStream.prototype, source) || source.consumed) return body.stream;
+  const bytes = typeof source.body === "string" ? core.encode(source.body) : source.body;
+  const stream = new ReadableStream({
+    type: "bytes",
+    pull(controller) {
+      if (TypedArrayPrototypeGetByteLength(bytes) > 0) controller.enqueue(TypedArrayPrototypeSlice(bytes));
+      controller.close();
+      controller.byobRequest?.respond(0);
+    },
+  }, { highWaterMark: 0 });
+  setKnownLength(stream, TypedArrayPrototypeGetByteLength(bytes));
+  WeakMapPrototypeSet(staticBodies, stream, bytes);
+  body.streamOrStatic = stream;
+  return stream;
+}
+
+/** Takes the bytes out of a stream that was made of them, if nobody has read from it. The stream is used up then. */
+function takeStaticBytes(stream) {
+  const bytes = WeakMapPrototypeGet(staticBodies, stream);
+  if (bytes === undefined || stream.locked || streams.isReadableStreamDisturbed(stream)) return undefined;
+  streams.acquireReadableStreamDefaultReader(stream);
+  streams.readableStreamDisturb(stream);
+  return bytes;
+}
+
+/** The arguments of a constructor, with the bytes in place of a stream that was made of them and not read. */
+function withStaticBody(args) {
+  const stream = args[0];
+  if (typeof stream !== "object" || stream === null) return args;
+  const bytes = takeStaticBytes(stream);
+  return bytes === undefined ? args : [bytes, args[1]];
+}
+
 // Request
 
 const RequestPrototype = denoRequest.RequestPrototype;
@@ -79,6 +130,9 @@ ObjectDefineProperties(RequestPrototype, {
   cf: accessor("cf", function () {
     const cf = this[_cf];
     return typeof cf === "function" ? (this[_cf] = cf()) : cf;
+  }),
+  body: accessor("body", function () {
+    return streamOf(denoRequest.toInnerRequest(this));
   }),
   fetcher: accessor("fetcher", () => null),
   clone: method("clone", function () {
@@ -101,12 +155,15 @@ function incomingRequest(inner, cf) {
 const ResponsePrototype = denoResponse.ResponsePrototype;
 
 function prepareResponse(args) {
+  args = withStaticBody(args);
   const init = args[1];
   if (init === undefined || init === null) return args;
-  const webSocket = init.webSocket;
-  if (webSocket !== undefined && webSocket !== null) {
+  const webSocket = init.webSocket ?? null;
+  if (webSocket !== null) {
     if (!isWebSocket(webSocket)) throw new TypeError("`webSocket` must be a WebSocket, one end of a WebSocketPair");
     if (init.status !== 101) throw new RangeError("Responses with a WebSocket must have status code 101.");
+  } else if (init.status === 101) {
+    throw new RangeError("A response with status 101 needs a WebSocket: new Response(null, { status: 101, webSocket: client })");
   }
   const encodeBody = init.encodeBody;
   if (encodeBody !== undefined && encodeBody !== "automatic" && encodeBody !== "manual") {
@@ -147,6 +204,9 @@ const responseClone = ResponsePrototype.clone;
 ObjectDefineProperties(ResponsePrototype, {
   cf: accessor("cf", function () {
     return this[_cf];
+  }),
+  body: accessor("body", function () {
+    return streamOf(denoResponse.toInnerResponse(this));
   }),
   webSocket: accessor("webSocket", function () {
     return this[_webSocket] ?? null;
@@ -234,8 +294,10 @@ export {
   incomingRequest,
   isRequest,
   isResponse,
+  pick,
   Request,
   Response,
   setIsWebSocket,
+  takeStaticBytes,
   withoutHeaders,
 };

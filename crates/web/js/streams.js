@@ -67,6 +67,8 @@ function bytesOf(chunk, what) {
 
 const readableOf = new SafeWeakMap();
 const writableOf = new SafeWeakMap();
+/** Writable streams that take bytes only. */
+const expectsBytes = new SafeWeakMap();
 
 /**
  * A pair of byte streams: what is written to one is read from the other, unchanged. A write is done when its bytes were
@@ -152,6 +154,7 @@ class IdentityTransformStream extends TransformStream {
     const { readable, writable } = makePair(isFixed ? expected : undefined);
     WeakMapPrototypeSet(readableOf, this, readable);
     WeakMapPrototypeSet(writableOf, this, writable);
+    WeakMapPrototypeSet(expectsBytes, writable, true);
   }
 
   get readable() {
@@ -202,7 +205,7 @@ defineInspect(ReadableStream.prototype, (stream) => {
 });
 
 function isByteStream(stream) {
-  return streams.getReadableStreamResourceBacking(stream) !== undefined ||
+  return (streams.getReadableStreamResourceBacking(stream) ?? null) !== null ||
     streams.isReadableByteStreamController(stream[controllerSymbol(stream)]);
 }
 
@@ -220,7 +223,11 @@ function controllerSymbol(stream) {
 
 defineInspect(WritableStream.prototype, (stream) => ({
   prefix: "WritableStream",
-  properties: { locked: stream.locked, "[state]": stateNames[stream[streams._state]] ?? "writable" },
+  properties: {
+    locked: stream.locked,
+    "[state]": stateNames[stream[streams._state]] ?? "writable",
+    "[expectsBytes]": WeakMapPrototypeGet(expectsBytes, stream) === true,
+  },
 }));
 
 defineInspect(TransformStream.prototype, (stream) => ({

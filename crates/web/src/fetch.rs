@@ -138,6 +138,22 @@ fn set_length(request: &mut Request) {
     }
 }
 
+/// What a `data:` URL holds.
+#[derive(ToV8)]
+pub(crate) struct Data {
+    mime_type: String,
+    bytes: Uint8Array,
+}
+
+/// Decodes a `data:` URL. <https://fetch.spec.whatwg.org/#data-urls>
+#[op2]
+pub(crate) fn op_data_url(#[string] url: String) -> Result<Data, JsErrorBox> {
+    let invalid = || JsErrorBox::type_error("The data: URL cannot be decoded");
+    let url = deno_fetch::data_url::DataUrl::process(&url).map_err(|_| invalid())?;
+    let (bytes, _) = url.decode_to_vec().map_err(|_| invalid())?;
+    Ok(Data { mime_type: url.mime_type().to_string(), bytes: bytes.into() })
+}
+
 /// The answer to a request.
 #[derive(ToV8)]
 pub(crate) struct Fetched {

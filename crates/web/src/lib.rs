@@ -71,6 +71,7 @@ deno_core::extension!(
         events::op_respond,
         events::op_respond_stream,
         events::op_respond_text,
+        fetch::op_data_url,
         fetch::op_fetch_finish,
         fetch::op_fetch_start,
         html_rewriter::op_html_check_selector,
@@ -138,9 +139,17 @@ pub fn extension_arguments() -> Vec<ExtensionArguments> {
 
 /// Puts what comes from outside into an isolate's state.
 pub fn install(state: &mut OpState, host: Host) {
+    // Our JavaScript has 0 for "no resource", so nothing else may have that number.
+    let reserved = state.resource_table.add(Reserved);
+    debug_assert_eq!(reserved, 0, "an extension took the first resource");
     state.put(Events::new(host.clone()));
     state.put(host);
 }
+
+/// Takes a place in the resource table.
+struct Reserved;
+
+impl deno_core::Resource for Reserved {}
 
 /// Ops of other extensions that would reach the network, the terminal or the process past our own ops.
 /// No Worker can call them (they are not on any global), and none of our JavaScript does: this is a second lock.
