@@ -146,10 +146,10 @@ impl Bundler {
         all.extend(refused(root, &memory));
         all.extend(project.missing(&all));
         let mut files: BTreeSet<PathBuf> = memory.files().into_iter().chain(warm.read_files()).chain([self.config.main.clone()]).collect();
-        files.extend(all.iter().filter_map(|error| error.location.as_ref()).map(|location| files::absolute(root, &location.file)));
         // what is missing may come: a file beside those that were read, or an installed package
         let mut watch_dirs: BTreeSet<PathBuf> = files.iter().filter_map(|file| file.parent()).map(Path::to_owned).collect();
         watch_dirs.retain(|folder| !folder.components().any(|part| part.as_os_str() == "node_modules"));
+        files.extend(all.iter().filter_map(|error| error.location.as_ref()).map(|location| files::absolute(root, &location.file)));
         let packages = ["package.json", "node_modules/.package-lock.json"].map(|name| root.join(name));
         BuildError {
             errors: report::tidy(all),

@@ -23,7 +23,7 @@ pub struct Build {
     pub warnings: Vec<Diagnostic>,
     /// Every file that was read or looked for: a change in one of them may change the version.
     pub inputs: Vec<PathBuf>,
-    /// Folders in which a new file may change the version.
+    /// Folders in which a new file may change the version, at any depth, `node_modules` and `.wrangler` left out.
     pub watch_dirs: Vec<PathBuf>,
 }
 

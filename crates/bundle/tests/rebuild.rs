@@ -1,0 +1,189 @@
+//! Builds after changes: each must give what a new build gives, however much of the graph was kept.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+
+use skep_bundle::{Build, BuildError, Mode, Project};
+use skep_worker::ModuleContent;
+use support::{options, run_in_node};
+
+/// A project and what it answers.
+struct Session {
+    root: PathBuf,
+    project: Project,
+    runtime: tokio::runtime::Runtime,
+    _folder: tempfile::TempDir,
+}
+
+impl Session {
+    fn new(files: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap().join("project");
+        for (name, text) in files {
+            write(&root, name, text);
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let mut project = Project::open(options(&root, Mode::Dev)).unwrap();
+        runtime.block_on(project.build()).unwrap();
+        Self { root, project, runtime, _folder: folder }
+    }
+
+    /// Writes files (no text: deletes), rebuilds, and compares the result with a new build's.
+    fn change(&mut self, files: &[(&str, Option<&str>)]) -> Result<Build, BuildError> {
+        let mut changed = Vec::new();
+        for (name, text) in files {
+            match text {
+                Some(text) => write(&self.root, name, text),
+                None => std::fs::remove_file(self.root.join(name)).unwrap(),
+            }
+            changed.push(self.root.join(name));
+        }
+        let result = self.runtime.block_on(self.project.rebuild(&changed));
+        let anew = match Project::open(options(&self.root, Mode::Dev)) {
+            Ok(mut project) => self.runtime.block_on(project.build()),
+            Err(error) => Err(error),
+        };
+        match (&result, &anew) {
+            (Ok(build), Ok(anew)) => {
+                assert_eq!(contents(build), contents(anew));
+                assert_eq!(build.inputs, anew.inputs);
+                assert_eq!(build.warnings, anew.warnings);
+                assert_eq!(build.version.id, anew.version.id);
+            }
+            (Err(error), Err(anew)) => assert_eq!(error.errors, anew.errors),
+            (result, anew) => panic!("rebuilt: {result:?}\nanew: {anew:?}"),
+        }
+        result
+    }
+
+    /// The answer after a change.
+    fn answer(&mut self, files: &[(&str, Option<&str>)]) -> String {
+        match self.change(files) {
+            Ok(build) => run_in_node(&build, "/"),
+            Err(error) => error.errors[0].message.clone(),
+        }
+    }
+}
+
+fn write(root: &Path, name: &str, text: &str) {
+    let path = root.join(name);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, text).unwrap();
+}
+
+fn contents(build: &Build) -> Vec<(String, String)> {
+    let content = |content: &ModuleContent| match content {
+        ModuleContent::EsModule { source, source_map } => format!("{source}{source_map:?}"),
+        other => format!("{other:?}"),
+    };
+    build.version.modules.iter().map(|module| (module.name.clone(), content(&module.content))).collect()
+}
+
+const CONFIGURATION: (&str, &str) =
+    ("wrangler.jsonc", r#"{ "name": "a", "main": "src/index.ts", "compatibility_date": "2026-10-06", "vars": { "A": "1" } }"#);
+
+const INDEX: &str = r#"
+import { part } from "./part";
+import * as other from "./other";
+export default { fetch: (request: Request, env: { A: string }) => new Response(`${part()} ${other.text} ${env.A}`) };
+"#;
+
+fn session() -> Session {
+    Session::new(&[
+        CONFIGURATION,
+        ("src/index.ts", INDEX),
+        ("src/part.ts", "export const part = () => 'part';"),
+        ("src/other.ts", "export const text = 'other';"),
+    ])
+}
+
+#[test]
+fn a_module_changes() {
+    let mut session = session();
+    for word in ["one", "two", "three"] {
+        let text = format!("export const part = () => '{word}';");
+        assert_eq!(session.answer(&[("src/part.ts", Some(&text))]), format!("{word} other 1"));
+    }
+    assert_eq!(session.answer(&[("src/part.ts", Some("export const part = () => 'p';")), ("src/other.ts", Some("export const text = 'o';"))]), "p o 1");
+}
+
+#[test]
+fn imports_come_and_go() {
+    let mut session = session();
+    // a new file
+    let part = "import { deep } from './deep'; export const part = () => deep;";
+    assert_eq!(session.answer(&[("src/deep.ts", Some("export const deep = 'deep';")), ("src/part.ts", Some(part))]), "deep other 1");
+    assert_eq!(session.answer(&[("src/deep.ts", Some("export const deep = 'deeper';"))]), "deeper other 1");
+    // an import goes, and with it a module
+    assert_eq!(session.answer(&[("src/part.ts", Some("export const part = () => 'plain';"))]), "plain other 1");
+    assert_eq!(session.answer(&[("src/deep.ts", None)]), "plain other 1");
+    // and comes again
+    let message = session.answer(&[("src/part.ts", Some(part))]);
+    assert_eq!(message, "\"./deep\" cannot be found");
+    assert_eq!(session.answer(&[("src/deep.ts", Some("export const deep = 'again';"))]), "again other 1");
+    // a file takes the place of another
+    assert_eq!(session.answer(&[("src/part.ts", None), ("src/part.tsx", Some("export const part = () => 'tsx';"))]), "tsx other 1");
+}
+
+#[test]
+fn mistakes_are_mended() {
+    let mut session = session();
+    let message = session.answer(&[("src/part.ts", Some("export const part = ("))]);
+    assert_eq!(message, "Expected `)` but found `EOF`");
+    // another file changes meanwhile
+    assert_eq!(session.answer(&[("src/other.ts", Some("export const text = 'meanwhile';"))]), message);
+    assert_eq!(session.answer(&[("src/part.ts", Some("export const part = () => 'mended';"))]), "mended meanwhile 1");
+    // a missing export, a missing package, no handlers
+    assert_eq!(session.answer(&[("src/part.ts", Some("export const prat = 1;"))]), "src/part.ts does not export \"part\"");
+    assert_eq!(session.answer(&[("src/part.ts", Some("import 'pkg'; export const part = () => '';"))]), "\"pkg\" cannot be found");
+    assert_eq!(session.answer(&[("src/other.ts", Some("export const text = '';"))]), "\"pkg\" cannot be found");
+    assert_eq!(session.answer(&[("node_modules/pkg/index.js", Some("globalThis.pkg = 1;"))]), "  1");
+    assert_eq!(session.answer(&[("src/index.ts", Some("console.log(1);"))]), "src/index.ts has no handlers: it exports nothing and listens for no event");
+    assert_eq!(session.answer(&[("src/index.ts", Some(INDEX))]), "  1");
+}
+
+#[test]
+fn what_is_not_bundled_changes() {
+    let mut session = session();
+    let other = "import note from './note.txt'; export const text = typeof note;";
+    let build = session.change(&[("src/note.txt", Some("one")), ("src/other.ts", Some(other))]).unwrap();
+    assert_eq!(build.version.modules.len(), 2);
+    let build = session.change(&[("src/note.txt", Some("two"))]).unwrap();
+    assert!(matches!(&build.version.modules[1].content, ModuleContent::Text(text) if &**text == "two"));
+    assert_eq!(session.answer(&[("src/note.txt", None)]), "\"./note.txt\" cannot be found");
+    assert_eq!(session.change(&[("src/note.txt", Some("three"))]).unwrap().version.modules.len(), 2);
+    assert_eq!(session.change(&[("src/other.ts", Some("export const text = 1;"))]).unwrap().version.modules.len(), 1);
+}
+
+#[test]
+fn warnings_stay_and_go() {
+    let mut session = session();
+    let other = "import { join } from 'node:path'; export const text = join('a', 'b');";
+    assert_eq!(session.change(&[("src/other.ts", Some(other))]).unwrap().warnings.len(), 1);
+    assert_eq!(session.change(&[("src/part.ts", Some("export const part = () => 'x';"))]).unwrap().warnings.len(), 1);
+    let index = INDEX.replace("import * as other from \"./other\";", "const other = { text: '' };");
+    assert_eq!(session.change(&[("src/index.ts", Some(&index))]).unwrap().warnings.len(), 0);
+}
+
+#[test]
+fn settings_change() {
+    let mut session = session();
+    assert_eq!(session.answer(&[(".dev.vars", Some("A=secret"))]), "part other secret");
+    assert_eq!(session.answer(&[(".dev.vars", None)]), "part other 1");
+    let changed = CONFIGURATION.1.replace("\"1\"", "\"2\"");
+    assert_eq!(session.answer(&[("wrangler.jsonc", Some(&changed))]), "part other 2");
+    // a configuration that cannot be read, and the script changes meanwhile
+    assert_eq!(session.answer(&[("wrangler.jsonc", Some("{"))]), "this is not JSON: unterminated object");
+    assert_eq!(session.answer(&[("src/part.ts", Some("export const part = () => 'new';"))]), "this is not JSON: unterminated object");
+    assert_eq!(session.answer(&[("wrangler.jsonc", Some(CONFIGURATION.1))]), "new other 1");
+    // the TypeScript configuration
+    let jsx = "export const text = <b>x</b>; const h = (name: string) => name; ";
+    let index = INDEX.replace("./other", "./other.tsx");
+    let tsconfig = |factory: &str| format!("{{ \"compilerOptions\": {{ \"jsx\": \"react\", \"jsxFactory\": \"{factory}\" }} }}");
+    let files = [("src/other.tsx", Some(jsx)), ("src/index.ts", Some(index.as_str())), ("tsconfig.json", Some(&*tsconfig("h")))];
+    assert!(session.change(&files).is_ok());
+    assert_eq!(session.answer(&[("src/other.tsx", Some("const h = (name: string) => name; export const text = <b>x</b>;"))]), "new b 1");
+    let other = "const k = (name: string) => `${name}!`; export const text = <b>x</b>;";
+    assert_eq!(session.answer(&[("tsconfig.json", Some(&tsconfig("k"))), ("src/other.tsx", Some(other))]), "new b! 1");
+}
