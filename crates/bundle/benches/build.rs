@@ -15,7 +15,9 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let projects: Vec<(PathBuf, String)> = match arguments.as_slice() {
         [] => vec![hello(), application()],
-        pairs => pairs.chunks(2).map(|pair| (PathBuf::from(&pair[0]), pair.get(1).cloned().unwrap_or_default())).collect(),
+        pairs => {
+            pairs.chunks(2).map(|pair| (PathBuf::from(&pair[0]), pair.get(1).cloned().unwrap_or_default())).collect()
+        }
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime starts");
     for (folder, file) in projects {
@@ -110,7 +112,10 @@ export class TaskList extends OpenAPIRoute {
     ];
     let (folder, changed) = make("application", &files, "src/list.ts");
     if !folder.join("node_modules/chanfana").is_dir() {
-        let status = std::process::Command::new("npm").args(["install", "--no-audit", "--no-fund"]).current_dir(&folder).status();
+        let status = std::process::Command::new("npm")
+            .args(["install", "--no-audit", "--no-fund"])
+            .current_dir(&folder)
+            .status();
         assert!(status.is_ok_and(|status| status.success()), "npm install works");
     }
     (folder, changed)

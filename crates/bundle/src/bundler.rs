@@ -72,7 +72,8 @@ impl Bundler {
     pub(crate) async fn build(&mut self, changed: Option<&[PathBuf]>) -> Result<Bundle, BuildError> {
         let additional = additional::find(&self.config);
         if let Some(mut warm) = self.warm.take() {
-            let modules = changed.and_then(|changed| warm.modules_of(changed)).filter(|_| warm.additional == additional);
+            let modules =
+                changed.and_then(|changed| warm.modules_of(changed)).filter(|_| warm.additional == additional);
             if let Some(modules) = modules {
                 let scan = ScanMode::Partial(modules.into_iter().map(Into::into).collect());
                 if let Ok(output) = warm.engine.incremental_generate(scan).await
@@ -96,7 +97,8 @@ impl Bundler {
             Ok(output) => output,
             Err(errors) => return Err(self.fail(&warm, &errors, &[])),
         };
-        let (unresolved, warnings): (Vec<_>, Vec<_>) = output.warnings.into_iter().partition(report::Project::is_unresolved);
+        let (unresolved, warnings): (Vec<_>, Vec<_>) =
+            output.warnings.into_iter().partition(report::Project::is_unresolved);
         if !unresolved.is_empty() {
             return Err(self.fail(&warm, &unresolved, &warnings));
         }
@@ -145,11 +147,17 @@ impl Bundler {
         let mut all: Vec<Diagnostic> = errors.iter().map(|error| project.error(error)).collect();
         all.extend(refused(root, &memory));
         all.extend(project.missing(&all));
-        let mut files: BTreeSet<PathBuf> = memory.files().into_iter().chain(warm.read_files()).chain([self.config.main.clone()]).collect();
+        let mut files: BTreeSet<PathBuf> =
+            memory.files().into_iter().chain(warm.read_files()).chain([self.config.main.clone()]).collect();
         // what is missing may come: a file beside those that were read, or an installed package
-        let mut watch_dirs: BTreeSet<PathBuf> = files.iter().filter_map(|file| file.parent()).map(Path::to_owned).collect();
+        let mut watch_dirs: BTreeSet<PathBuf> =
+            files.iter().filter_map(|file| file.parent()).map(Path::to_owned).collect();
         watch_dirs.retain(|folder| !folder.components().any(|part| part.as_os_str() == "node_modules"));
-        files.extend(all.iter().filter_map(|error| error.location.as_ref()).map(|location| files::absolute(root, &location.file)));
+        files.extend(
+            all.iter()
+                .filter_map(|error| error.location.as_ref())
+                .map(|location| files::absolute(root, &location.file)),
+        );
         let packages = ["package.json", "node_modules/.package-lock.json"].map(|name| root.join(name));
         BuildError {
             errors: report::tidy(all),
@@ -166,13 +174,16 @@ impl Bundler {
         let chunk = main_chunk(assets)?;
         let is_module = self.format == EntryFormat::Module;
         let listens = chunk.code.contains("addEventListener(");
-        (is_module && listens && !chunk.exports.iter().any(|name| name.as_str() == "default")).then_some(EntryFormat::ServiceWorker)
+        (is_module && listens && !chunk.exports.iter().any(|name| name.as_str() == "default"))
+            .then_some(EntryFormat::ServiceWorker)
     }
 
     /// Takes what rolldown made and what the plugin saw.
     fn finish(&self, warm: &mut Warm, assets: Vec<Output>) -> Result<Bundle, BuildError> {
         let root = &self.config.root;
-        warm.settings.extend(warm.read_files().into_iter().filter(|file| file.extension().is_some_and(|extension| extension == "json")));
+        warm.settings.extend(
+            warm.read_files().into_iter().filter(|file| file.extension().is_some_and(|extension| extension == "json")),
+        );
         let memory = lock(&warm.memory);
         let mut inputs = memory.files();
         inputs.extend(warm.settings.iter().cloned());
@@ -182,7 +193,11 @@ impl Bundler {
             ..BuildError::new(report::tidy(errors), inputs.iter().cloned().collect())
         };
         let mut errors = refused(root, &memory);
-        let chunk = main_chunk(&assets).ok_or_else(|| fail(vec![Diagnostic::error("the script is empty").hint("write a handler: export default { fetch() { … } }")]))?;
+        let chunk = main_chunk(&assets).ok_or_else(|| {
+            fail(vec![
+                Diagnostic::error("the script is empty").hint("write a handler: export default { fetch() { … } }"),
+            ])
+        })?;
         if chunk.exports.is_empty() && self.format == EntryFormat::Module {
             errors.push(no_handlers(root, &self.config.main, &chunk.code));
         }
@@ -202,7 +217,8 @@ impl Bundler {
             if self.format == EntryFormat::ServiceWorker {
                 bindings.push(Binding { name: global_name(&specifier), kind: BindingKind::Module(name.clone()) });
             }
-            let content = additional::content(root, &collected.path, collected.kind, collected.content).map_err(|error| fail(vec![error]))?;
+            let content = additional::content(root, &collected.path, collected.kind, collected.content)
+                .map_err(|error| fail(vec![error]))?;
             modules.push(Module { name, content });
         }
         let mut warnings = warm.warnings.clone();
@@ -241,7 +257,12 @@ impl Warm {
 
     /// The files that rolldown read in its last build.
     fn read_files(&self) -> BTreeSet<PathBuf> {
-        self.engine.watch_files().iter().map(|file| PathBuf::from(file.as_str())).filter(|file| file.is_absolute()).collect()
+        self.engine
+            .watch_files()
+            .iter()
+            .map(|file| PathBuf::from(file.as_str()))
+            .filter(|file| file.is_absolute())
+            .collect()
     }
 }
 
@@ -268,7 +289,8 @@ fn refused(root: &Path, memory: &Memory) -> Vec<Diagnostic> {
                     .hint("add \"fallthrough\": true to the earlier rule")
             }
             Refusal::NoRule(extension) => {
-                let kind = if matches!(extension.as_str(), "css" | "md" | "svg" | "xml" | "csv") { "Text" } else { "Data" };
+                let kind =
+                    if matches!(extension.as_str(), "css" | "md" | "svg" | "xml" | "csv") { "Text" } else { "Data" };
                 Diagnostic::error(format!("no rule says what a .{extension} file is"))
                     .hint(format!("add to \"rules\": {{ \"type\": \"{kind}\", \"globs\": [\"**/*.{extension}\"] }}"))
             }

@@ -173,9 +173,16 @@ pub(crate) struct Loaded {
 /// There is none, it is not JSON or TOML, a value is of the wrong kind or does not make sense.
 pub(crate) fn load(options: &Options) -> Result<Loaded, BuildError> {
     let script = options.main.as_ref().map(|main| files::absolute(&options.folder, main));
-    let start = script.as_deref().and_then(Path::parent).filter(|_| options.config.is_none()).unwrap_or(&options.folder);
+    let start =
+        script.as_deref().and_then(Path::parent).filter(|_| options.config.is_none()).unwrap_or(&options.folder);
     let found = find::find(start, options.config.as_deref())?;
-    let root = found.user_path.as_deref().or(found.path.as_deref()).and_then(Path::parent).unwrap_or(&options.folder).to_owned();
+    let root = found
+        .user_path
+        .as_deref()
+        .or(found.path.as_deref())
+        .and_then(Path::parent)
+        .unwrap_or(&options.folder)
+        .to_owned();
     let mut inputs = found.inputs.clone();
     inputs.extend(found.path.clone());
     let fail = |errors| BuildError::new(errors, inputs.clone());
@@ -187,12 +194,16 @@ pub(crate) fn load(options: &Options) -> Result<Loaded, BuildError> {
         None if script.is_some() => Document::empty(),
         None => {
             let folder = options.folder.display();
-            let error = Diagnostic::error(format!("there is no wrangler.jsonc, wrangler.json or wrangler.toml in {folder} or above it"));
-            return Err(fail(vec![error.hint("make a project with `skep init`, or name a script: `skep dev src/index.ts`")]));
+            let error = Diagnostic::error(format!(
+                "there is no wrangler.jsonc, wrangler.json or wrangler.toml in {folder} or above it"
+            ));
+            return Err(fail(vec![
+                error.hint("make a project with `skep init`, or name a script: `skep dev src/index.ts`"),
+            ]));
         }
     };
     match read::read(options, &document, &root, &found, script) {
         Ok((config, warnings)) => Ok(Loaded { config: Config { document, ..config }, warnings, inputs }),
-        Err((errors, warnings)) => Err(BuildError { warnings, ..fail(errors) }),
+        Err(read::Findings { errors, warnings }) => Err(BuildError { warnings, ..fail(errors) }),
     }
 }

@@ -22,13 +22,10 @@ pub(crate) async fn run(build: &CustomBuild, output: &Arc<dyn Fn(&str) + Send + 
     let failed = |reason: String| Diagnostic::error(format!("the build command `{}` {reason}", build.command));
     let mut shell = if cfg!(windows) { Command::new("cmd") } else { Command::new("sh") };
     shell.arg(if cfg!(windows) { "/C" } else { "-c" }).arg(&build.command).current_dir(&build.cwd);
-    let mut child = shell
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|error| failed(format!("cannot be started: {error}")).hint("check \"build.cwd\": the folder must exist"))?;
+    let mut child =
+        shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn().map_err(
+            |error| failed(format!("cannot be started: {error}")).hint("check \"build.cwd\": the folder must exist"),
+        )?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let (stdout, stderr, status) = tokio::join!(forward(stdout, output), forward(stderr, output), child.wait());
     match status {
@@ -36,7 +33,11 @@ pub(crate) async fn run(build: &CustomBuild, output: &Arc<dyn Fn(&str) + Send + 
         Ok(status) => {
             let lines: Vec<String> = stdout.into_iter().chain(stderr).collect();
             let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
-            let said = if last.is_empty() { "it printed nothing".to_owned() } else { format!("it printed:\n{}", last.join("\n")) };
+            let said = if last.is_empty() {
+                "it printed nothing".to_owned()
+            } else {
+                format!("it printed:\n{}", last.join("\n"))
+            };
             Err(failed(format!("failed ({status})")).hint(format!("run it by hand to see why; {said}")))
         }
         Err(error) => Err(failed(format!("cannot be waited for: {error}")).hint("run it again")),

@@ -129,7 +129,12 @@ impl fmt::Display for Diagnostic {
         }
         if let Some(hint) = &self.hint {
             let margin = self.location.as_ref().map_or(1, |location| location.line.to_string().len());
-            write!(formatter, "\n{} = {}", " ".repeat(margin), hint.replace('\n', &format!("\n{}   ", " ".repeat(margin))))?;
+            write!(
+                formatter,
+                "\n{} = {}",
+                " ".repeat(margin),
+                hint.replace('\n', &format!("\n{}   ", " ".repeat(margin)))
+            )?;
         }
         Ok(())
     }
@@ -139,8 +144,13 @@ impl fmt::Display for Diagnostic {
 fn window(location: &Location) -> (String, usize, usize) {
     let column = location.column as usize - 1;
     let skipped = if column + 20 > FRAME_WIDTH { column - FRAME_WIDTH / 2 } else { 0 };
-    let line: String =
-        location.source_line.chars().skip(skipped).take(FRAME_WIDTH).map(|char| if char == '\t' { ' ' } else { char }).collect();
+    let line: String = location
+        .source_line
+        .chars()
+        .skip(skipped)
+        .take(FRAME_WIDTH)
+        .map(|char| if char == '\t' { ' ' } else { char })
+        .collect();
     let column = column - skipped;
     (line, column, (location.length as usize).min(FRAME_WIDTH - column))
 }
@@ -189,7 +199,8 @@ mod tests {
     use std::path::Path;
 
     fn check(text: &str, span: std::ops::Range<usize>, expect: &str) {
-        let diagnostic = Diagnostic::error("it is wrong").at(Location::of(Path::new("a.ts"), text, span)).hint("mend it\nnow");
+        let diagnostic =
+            Diagnostic::error("it is wrong").at(Location::of(Path::new("a.ts"), text, span)).hint("mend it\nnow");
         assert_eq!(diagnostic.to_string(), expect);
     }
 

@@ -66,7 +66,11 @@ impl Document {
 
     /// What stands for a file that is not there: no keys at all.
     pub(crate) fn empty() -> Self {
-        Self { file: PathBuf::from("wrangler.jsonc"), text: String::new(), root: Node { value: Value::Table(Vec::new()), span: 0..0 } }
+        Self {
+            file: PathBuf::from("wrangler.jsonc"),
+            text: String::new(),
+            root: Node { value: Value::Table(Vec::new()), span: 0..0 },
+        }
     }
 
     /// The place of a span.
@@ -192,10 +196,11 @@ fn parse_json(file: &Path, text: &str) -> Result<Node, Diagnostic> {
             .at(Location::of(file, text, span))
             .hint("mend the syntax; comments and trailing commas are allowed")
     };
-    let parsed = jsonc_parser::parse_to_ast(text, &jsonc_parser::CollectOptions::default(), &options).map_err(|error| {
-        let range = error.range();
-        is_not_json(lower_first(&error.kind().to_string()), range.start..range.end)
-    })?;
+    let parsed =
+        jsonc_parser::parse_to_ast(text, &jsonc_parser::CollectOptions::default(), &options).map_err(|error| {
+            let range = error.range();
+            is_not_json(lower_first(&error.kind().to_string()), range.start..range.end)
+        })?;
     match parsed.value {
         Some(value @ jsonc_parser::ast::Value::Object(_)) => Ok(json_node(value)),
         Some(_) => Err(is_not_json("expected an object in braces".to_owned(), 0..0)),
@@ -299,7 +304,10 @@ mod tests {
             "wrangler.jsonc",
             "{ // a comment\n\"name\": \"a\", \"vars\": {\"N\": 1.5, \"T\": true,}, \"list\": [{\"x\": 1}, {\"x\": 2},], /* */ \"day\": \"2026-10-06\" }",
         );
-        check("wrangler.toml", "name = 'a'\nvars = { N = 1.5, T = true }\nlist = [{ x = 1 }, { x = 2 }]\nday = 2026-10-06\n");
+        check(
+            "wrangler.toml",
+            "name = 'a'\nvars = { N = 1.5, T = true }\nlist = [{ x = 1 }, { x = 2 }]\nday = 2026-10-06\n",
+        );
     }
 
     #[test]

@@ -27,7 +27,12 @@ pub(crate) struct EnvFiles {
 ///
 /// # Errors
 /// A line that is neither `NAME=value` nor a comment, a quote that does not end, a named file that does not exist.
-pub(crate) fn read(root: &Path, folder: &Path, environment: Option<&str>, named: &[PathBuf]) -> Result<EnvFiles, (Vec<Diagnostic>, Vec<PathBuf>)> {
+pub(crate) fn read(
+    root: &Path,
+    folder: &Path,
+    environment: Option<&str>,
+    named: &[PathBuf],
+) -> Result<EnvFiles, (Vec<Diagnostic>, Vec<PathBuf>)> {
     if !named.is_empty() {
         return merge(root, named, true);
     }
@@ -150,7 +155,11 @@ impl<'a> Parser<'a> {
         if !line_rest.is_empty() && !line_rest.starts_with('#') {
             // 'it's so': the quote was part of the text
             let plain = self.plain_value();
-            return Ok(plain.strip_prefix(quote).and_then(|plain| plain.strip_suffix(quote)).unwrap_or(plain).to_owned());
+            return Ok(plain
+                .strip_prefix(quote)
+                .and_then(|plain| plain.strip_suffix(quote))
+                .unwrap_or(plain)
+                .to_owned());
         }
         self.at += end + 2;
         self.skip_line();
@@ -197,8 +206,10 @@ fn expand_value(value: &str, values: &BTreeMap<String, String>, depth: usize) ->
             rest = after;
             continue;
         }
-        let (name, default) = reference.split_once(":-").or_else(|| reference.split_once('-')).unwrap_or((reference, ""));
-        let found = values.get(name).filter(|value| !value.is_empty() && depth < MAX_DEPTH).map_or(default, String::as_str);
+        let (name, default) =
+            reference.split_once(":-").or_else(|| reference.split_once('-')).unwrap_or((reference, ""));
+        let found =
+            values.get(name).filter(|value| !value.is_empty() && depth < MAX_DEPTH).map_or(default, String::as_str);
         expanded.push_str(&expand_value(found, values, depth + 1));
         rest = following;
     }
@@ -221,7 +232,10 @@ mod tests {
 
     #[test]
     fn pairs() {
-        check("A=1\nB = two words  # not this\r\n\n# comment\nexport C=3", &[("A", "1"), ("B", "two words"), ("C", "3")]);
+        check(
+            "A=1\nB = two words  # not this\r\n\n# comment\nexport C=3",
+            &[("A", "1"), ("B", "two words"), ("C", "3")],
+        );
         check("A='it's so'\nB=\"x\" y", &[("A", "it's so"), ("B", "\"x\" y")]);
     }
 

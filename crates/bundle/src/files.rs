@@ -59,14 +59,16 @@ pub(crate) fn nearest_file(missing: &Path) -> Option<PathBuf> {
         .collect();
     names.sort();
     let stem = missing.file_stem()?;
-    let stem_of = |name: &str| Path::new(name).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_owned();
+    let stem_of =
+        |name: &str| Path::new(name).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_owned();
     let same_stem = || names.iter().find(|other| Path::new(other).file_stem() == Some(stem));
     let near_stem = || {
         let stems: Vec<String> = names.iter().map(|name| stem_of(name)).collect();
         let near = nearest(name, stems.iter().map(String::as_str))?;
         names.iter().find(|other| stem_of(other) == near)
     };
-    let near_name = || nearest(name, names.iter().map(String::as_str)).and_then(|near| names.iter().find(|name| *name == near));
+    let near_name =
+        || nearest(name, names.iter().map(String::as_str)).and_then(|near| names.iter().find(|name| *name == near));
     // an import names a module without its extension
     let near = if missing.extension().is_some() { near_name() } else { near_stem() };
     same_stem().or(near).map(|name| folder.join(name))

@@ -60,7 +60,8 @@ impl Project {
         })?;
         settings.extend(secrets.inputs.iter().cloned());
         if let Some(required) = config.required_secrets.as_ref().filter(|_| options.mode == Mode::Dev) {
-            let missing: Vec<&str> = required.iter().filter(|name| !secrets.values.contains_key(*name)).map(String::as_str).collect();
+            let missing: Vec<&str> =
+                required.iter().filter(|name| !secrets.values.contains_key(*name)).map(String::as_str).collect();
             if !missing.is_empty() {
                 let warning = Diagnostic::warning(format!("required secrets are missing: {}", missing.join(", ")));
                 warnings.push(warning.hint("add them to .dev.vars"));
@@ -107,7 +108,8 @@ impl Project {
         let changed: Vec<PathBuf> = changed.iter().map(real).collect();
         if self.is_stale || changed.iter().any(|path| self.settings.contains(path)) {
             self.is_stale = true;
-            *self = Self::open(self.options.clone()).inspect_err(|error| self.settings.extend(error.inputs.iter().cloned()))?;
+            *self = Self::open(self.options.clone())
+                .inspect_err(|error| self.settings.extend(error.inputs.iter().cloned()))?;
             return self.build().await;
         }
         self.build_changed(Some(&changed)).await
@@ -116,7 +118,11 @@ impl Project {
     async fn build_changed(&mut self, changed: Option<&[PathBuf]>) -> Result<Build, BuildError> {
         self.run_build_command(changed).await?;
         self.check_main()?;
-        let bundle = if self.config.bundling.no_bundle { no_bundle::take(&self.config) } else { self.bundler.build(changed).await };
+        let bundle = if self.config.bundling.no_bundle {
+            no_bundle::take(&self.config)
+        } else {
+            self.bundler.build(changed).await
+        };
         let bundle = bundle.map_err(|error| self.with_settings(error))?;
         self.finish(bundle).map_err(|error| self.with_settings(error))
     }
@@ -135,7 +141,11 @@ impl Project {
     fn check_main(&self) -> Result<(), BuildError> {
         let config = &self.config;
         if config.main.extension().is_some_and(|extension| extension == "py") {
-            return Err(self.with_settings(Diagnostic::error("Workers in Python do not run here").hint("write it in TypeScript or JavaScript").into()));
+            return Err(self.with_settings(
+                Diagnostic::error("Workers in Python do not run here")
+                    .hint("write it in TypeScript or JavaScript")
+                    .into(),
+            ));
         }
         if config.main.is_file() {
             return Ok(());
@@ -143,8 +153,10 @@ impl Project {
         let shown = files::shown(&config.root, &config.main).display().to_string();
         let error = Diagnostic::error(format!("the script {shown} does not exist"));
         let document = &config.document;
-        let environment = config.environment.as_deref().and_then(|name| Some((name, document.root.get("env")?.get(name)?)));
-        let main = config::settings::Settings { document, environment }.get("main").filter(|_| self.options.main.is_none());
+        let environment =
+            config.environment.as_deref().and_then(|name| Some((name, document.root.get("env")?.get(name)?)));
+        let main =
+            config::settings::Settings { document, environment }.get("main").filter(|_| self.options.main.is_none());
         let error = Diagnostic { location: main.map(|node| document.location(&node.span)), ..error };
         let hint = match (files::did_you_mean(&config.root, &config.main), &config.build) {
             (Some(hint), _) => hint,
@@ -152,7 +164,10 @@ impl Project {
             (None, None) => "create it, or change the path".to_owned(),
         };
         let folder = config.main.ancestors().find(|folder| folder.is_dir()).unwrap_or(&config.root).to_owned();
-        let missing = BuildError { watch_dirs: vec![folder], ..BuildError::new(vec![error.hint(hint)], vec![config.main.clone()]) };
+        let missing = BuildError {
+            watch_dirs: vec![folder],
+            ..BuildError::new(vec![error.hint(hint)], vec![config.main.clone()])
+        };
         Err(self.with_settings(missing))
     }
 
@@ -189,9 +204,15 @@ impl Project {
         }
         version.id = content_id(&version);
         warnings.extend(self.warnings.iter().cloned());
-        let mut watch_dirs: BTreeSet<PathBuf> = config.build.iter().flat_map(|build| build.watch_dirs.clone()).collect();
+        let mut watch_dirs: BTreeSet<PathBuf> =
+            config.build.iter().flat_map(|build| build.watch_dirs.clone()).collect();
         watch_dirs.extend(config.bundling.find_additional_modules.then(|| config.bundling.base_dir.clone()));
-        Ok(Build { version, warnings, inputs: inputs.into_iter().collect(), watch_dirs: watch_dirs.into_iter().collect() })
+        Ok(Build {
+            version,
+            warnings,
+            inputs: inputs.into_iter().collect(),
+            watch_dirs: watch_dirs.into_iter().collect(),
+        })
     }
 
     /// The configured name. In development a project without one is called like its folder.
@@ -200,11 +221,13 @@ impl Project {
             return Ok(name.clone());
         }
         if self.options.mode == Mode::Deploy {
-            let error = Diagnostic::error("the Worker has no name").hint("add \"name\" to the configuration, or use --name");
+            let error =
+                Diagnostic::error("the Worker has no name").hint("add \"name\" to the configuration, or use --name");
             return Err(error.into());
         }
         let folder = self.config.root.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
-        let name: String = folder.chars().map(|char| if char.is_ascii_alphanumeric() { char } else { '-' }).take(63).collect();
+        let name: String =
+            folder.chars().map(|char| if char.is_ascii_alphanumeric() { char } else { '-' }).take(63).collect();
         let name = name.trim_matches('-');
         Ok(if name.is_empty() { "worker".to_owned() } else { name.to_owned() })
     }
@@ -214,7 +237,8 @@ impl Project {
         let mut bindings = self.config.bindings.clone();
         for (name, value) in &self.secrets.values {
             let is_variable = bindings.iter().any(|binding| binding.name == *name);
-            let is_wanted = self.config.required_secrets.as_ref().is_none_or(|required| required.contains(name) || is_variable);
+            let is_wanted =
+                self.config.required_secrets.as_ref().is_none_or(|required| required.contains(name) || is_variable);
             if !is_wanted || self.options.vars.iter().any(|(var, _)| var == name) {
                 continue;
             }
@@ -225,14 +249,23 @@ impl Project {
     }
 
     /// The files of `wasm_modules`, `text_blobs` and `data_blobs`: modules, and the bindings that hold them.
-    fn blobs(&self, format: EntryFormat, modules: &mut Vec<Module>, inputs: &mut BTreeSet<PathBuf>) -> Result<Vec<Binding>, BuildError> {
+    fn blobs(
+        &self,
+        format: EntryFormat,
+        modules: &mut Vec<Module>,
+        inputs: &mut BTreeSet<PathBuf>,
+    ) -> Result<Vec<Binding>, BuildError> {
         let root = &self.config.root;
         let mut bindings = Vec::new();
         for (name, kind, path) in &self.config.bundling.blobs {
             let shown = files::shown(root, path).display().to_string();
             if format == EntryFormat::Module {
-                let error = Diagnostic::error(format!("the binding \"{name}\" to the file {shown} needs the service worker format"));
-                return Err(error.hint(format!("import the file in the script: import {name} from \"./{shown}\"")).into());
+                let error = Diagnostic::error(format!(
+                    "the binding \"{name}\" to the file {shown} needs the service worker format"
+                ));
+                return Err(error
+                    .hint(format!("import the file in the script: import {name} from \"./{shown}\""))
+                    .into());
             }
             inputs.insert(path.clone());
             let bytes = std::fs::read(path).map_err(|error| {
@@ -271,7 +304,9 @@ fn content_id(version: &Version) -> String {
         add(module.name.as_bytes());
         match &module.content {
             ModuleContent::EsModule { source, .. } => add(source.as_bytes()),
-            ModuleContent::CommonJs(text) | ModuleContent::Text(text) | ModuleContent::Json(text) => add(text.as_bytes()),
+            ModuleContent::CommonJs(text) | ModuleContent::Text(text) | ModuleContent::Json(text) => {
+                add(text.as_bytes())
+            }
             ModuleContent::Data(bytes) | ModuleContent::Wasm(bytes) => add(bytes),
         }
     }

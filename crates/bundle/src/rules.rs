@@ -26,7 +26,9 @@ pub enum RuleKind {
 impl RuleKind {
     /// The kind by the configuration's name for it.
     pub(crate) fn parse(name: &str) -> Option<Self> {
-        [Self::EsModule, Self::CommonJs, Self::CompiledWasm, Self::Text, Self::Data].into_iter().find(|kind| kind.name() == name)
+        [Self::EsModule, Self::CommonJs, Self::CompiledWasm, Self::Text, Self::Data]
+            .into_iter()
+            .find(|kind| kind.name() == name)
     }
 
     /// The configuration's name for it.
@@ -193,7 +195,9 @@ mod tests {
     fn the_default_rules() {
         let (rules, silently) = Rules::new(&[]);
         assert!(silently.is_empty());
-        let check = |specifier: &str, expect: Option<RuleKind>| assert_eq!(rules.for_import(specifier, false), expect, "{specifier}");
+        let check = |specifier: &str, expect: Option<RuleKind>| {
+            assert_eq!(rules.for_import(specifier, false), expect, "{specifier}")
+        };
         check("./a.txt", Some(RuleKind::Text));
         check("../x/y/a.html", Some(RuleKind::Text));
         check("pkg/a.wasm", Some(RuleKind::CompiledWasm));

@@ -108,18 +108,27 @@ impl Declarations<'_> {
         let is_secret = |name: &str| self.secrets.contains(name);
         let mut bindings = BINDING_KEYS.iter().flat_map(|key| {
             let declared = key.declared(settings).into_iter();
-            declared.map(move |(table, name, kind)| (name.to_owned(), self.binding_type(settings, key.typescript, kind, table)))
+            declared.map(move |(table, name, kind)| {
+                (name.to_owned(), self.binding_type(settings, key.typescript, kind, table))
+            })
         });
         // in wrangler's order: what has no class, variables, secrets, what has one
-        let has_class = |kind: &str| kind.starts_with("DurableObject") || kind.starts_with("Workflow") || kind.starts_with("Service");
+        let has_class = |kind: &str| {
+            kind.starts_with("DurableObject") || kind.starts_with("Workflow") || kind.starts_with("Service")
+        };
         let (late, early): (Vec<Property>, Vec<Property>) = bindings.by_ref().partition(|(_, kind)| has_class(kind));
         properties.extend(early);
         properties.extend(
-            variables.iter().filter(|entry| !is_secret(&entry.key)).map(|entry| (entry.key.clone(), entry.node.to_json().to_string())),
+            variables
+                .iter()
+                .filter(|entry| !is_secret(&entry.key))
+                .map(|entry| (entry.key.clone(), entry.node.to_json().to_string())),
         );
         properties.extend(self.secrets.iter().map(|name| (name.clone(), "string".to_owned())));
         properties.extend(late);
-        for (key, kind) in [("data_blobs", "ArrayBuffer"), ("text_blobs", "string"), ("wasm_modules", "WebAssembly.Module")] {
+        for (key, kind) in
+            [("data_blobs", "ArrayBuffer"), ("text_blobs", "string"), ("wasm_modules", "WebAssembly.Module")]
+        {
             properties.extend(settings.string_map(key).into_iter().map(|(name, _)| (name, kind.to_owned())));
         }
         properties
@@ -128,14 +137,17 @@ impl Declarations<'_> {
     fn binding_type(&self, settings: &Settings<'_>, typescript: &str, kind: &str, table: &Node) -> String {
         let text = |key: &str| table.get(key).and_then(Node::as_str);
         let own = settings.string("name");
-        let of_main = |class: &str| self.main.as_ref().map(|main| format!("import(\"{}\").{class}", without_extension(main)));
+        let of_main =
+            |class: &str| self.main.as_ref().map(|main| format!("import(\"{}\").{class}", without_extension(main)));
         match kind {
             "durable_object_namespace" | "workflow" => {
                 let class = text("class_name").unwrap_or_default();
                 let elsewhere = text("script_name").filter(|script| Some(*script) != own.as_deref());
                 match (elsewhere, of_main(class)) {
                     (Some(script), _) => format!("{typescript} /* {class} from {script} */"),
-                    (None, Some(class)) if kind == "workflow" => format!("Workflow<Parameters<{class}['run']>[0]['payload']>"),
+                    (None, Some(class)) if kind == "workflow" => {
+                        format!("Workflow<Parameters<{class}['run']>[0]['payload']>")
+                    }
                     (None, Some(class)) => format!("DurableObjectNamespace<{class}>"),
                     (None, None) => format!("{typescript} /* {class} */"),
                 }
@@ -199,14 +211,18 @@ impl Declarations<'_> {
         let mut text = String::new();
         let settings = std::iter::once(Settings::top_level(self.document)).chain(self.environments());
         for settings in settings {
-            let rules = settings.get("rules").map_or(&[][..], Node::elements).iter().filter_map(rule).collect::<Vec<_>>();
+            let rules =
+                settings.get("rules").map_or(&[][..], Node::elements).iter().filter_map(rule).collect::<Vec<_>>();
             let (rules, _) = Rules::new(&rules);
             for rule in rules.active() {
                 let Some(kind) = rule.kind.typescript() else { continue };
                 for glob in &rule.globs {
                     let suffix = glob.rsplit(['*', '/']).next().unwrap_or_default();
                     if !suffix.is_empty() && seen.insert(suffix.to_owned()) {
-                        let _ = write!(text, "declare module \"*{suffix}\" {{\n\tconst value: {kind};\n\texport default value;\n}}\n");
+                        let _ = write!(
+                            text,
+                            "declare module \"*{suffix}\" {{\n\tconst value: {kind};\n\texport default value;\n}}\n"
+                        );
                     }
                 }
             }
@@ -225,7 +241,8 @@ fn rule(node: &Node) -> Option<Rule> {
 
 /// The properties over all environments: their types as a union, optional where one of them lacks it.
 fn merge(top_level: &[Property], environments: &[(&str, Vec<Property>)]) -> Vec<Property> {
-    let all: Vec<&[Property]> = std::iter::once(top_level).chain(environments.iter().map(|(_, properties)| properties.as_slice())).collect();
+    let all: Vec<&[Property]> =
+        std::iter::once(top_level).chain(environments.iter().map(|(_, properties)| properties.as_slice())).collect();
     let mut merged: Vec<(String, Vec<&str>, usize)> = Vec::new();
     for properties in &all {
         for (name, kind) in *properties {
@@ -290,7 +307,8 @@ mod tests {
         assert_eq!(property_name("we-ird"), "\"we-ird\"");
         assert_eq!(property_name("1a"), "\"1a\"");
         assert_eq!(pascal_case("my-staging_env"), "MyStagingEnv");
-        let check = |folder: &str, path: &str, expect: &str| assert_eq!(relative(Path::new(folder), Path::new(path)), expect);
+        let check =
+            |folder: &str, path: &str, expect: &str| assert_eq!(relative(Path::new(folder), Path::new(path)), expect);
         check("/a", "/a/src/index.ts", "./src/index.ts");
         check("/a/types", "/a/src/index.ts", "../src/index.ts");
         check("/a/b/c", "/a/index.ts", "../../index.ts");

@@ -19,7 +19,8 @@ fn open(file: &str, text: &str, change: impl Fn(&mut Options)) -> String {
         Ok(project) => {
             let warnings: Vec<String> = project.warnings().iter().map(ToString::to_string).collect();
             let config = project.config();
-            let mut shown = format!("ok: {:?} {:?}", config.name, config.main.strip_prefix(&root).unwrap_or(&config.main));
+            let mut shown =
+                format!("ok: {:?} {:?}", config.name, config.main.strip_prefix(&root).unwrap_or(&config.main));
             for binding in &config.bindings {
                 let _ = write!(shown, "\n{} = {:?}", binding.name, binding.kind);
             }
@@ -136,7 +137,9 @@ fn environments() {
         let result = open("wrangler.jsonc", text, |options| options.environment = Some(environment.to_owned()));
         let _ = write!(shown, "--env {environment:?}\n----\n{result}\n\n========\n");
     }
-    let none = open("wrangler.toml", "name = \"a\"\nmain = \"b.js\"\n", |options| options.environment = Some("staging".to_owned()));
+    let none = open("wrangler.toml", "name = \"a\"\nmain = \"b.js\"\n", |options| {
+        options.environment = Some("staging".to_owned())
+    });
     let _ = write!(shown, "--env staging, without environments\n----\n{none}\n");
     insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false }, {
         insta::assert_snapshot!("config-environments", shown);

@@ -58,7 +58,8 @@ fn outcome(case: &Path) -> String {
 
 fn built(build: &Build, root: &Path) -> String {
     let version = &build.version;
-    let mut text = format!("{} {:?} {} {:?}\n", version.worker, version.format, version.main, version.compatibility.named());
+    let mut text =
+        format!("{} {:?} {} {:?}\n", version.worker, version.format, version.main, version.compatibility.named());
     for binding in &version.bindings {
         let kind = match &binding.kind {
             BindingKind::SecretText(secret) => format!("secret {:?}", secret.reveal()),
@@ -73,7 +74,9 @@ fn built(build: &Build, root: &Path) -> String {
         let _ = match &module.content {
             ModuleContent::EsModule { source, source_map } => {
                 write!(text, "\n=== {}\n{source}", module.name).unwrap();
-                let sources = source_map.as_ref().map(|map| serde_json::from_str::<serde_json::Value>(map).unwrap()["sources"].to_string());
+                let sources = source_map
+                    .as_ref()
+                    .map(|map| serde_json::from_str::<serde_json::Value>(map).unwrap()["sources"].to_string());
                 writeln!(text, "\n(source map: {})", sources.unwrap_or_else(|| "none".to_owned()))
             }
             ModuleContent::CommonJs(source) => writeln!(text, "\n=== {} (CommonJS)\n{source}", module.name),

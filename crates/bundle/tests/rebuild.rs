@@ -80,8 +80,10 @@ fn contents(build: &Build) -> Vec<(String, String)> {
     build.version.modules.iter().map(|module| (module.name.clone(), content(&module.content))).collect()
 }
 
-const CONFIGURATION: (&str, &str) =
-    ("wrangler.jsonc", r#"{ "name": "a", "main": "src/index.ts", "compatibility_date": "2026-10-06", "vars": { "A": "1" } }"#);
+const CONFIGURATION: (&str, &str) = (
+    "wrangler.jsonc",
+    r#"{ "name": "a", "main": "src/index.ts", "compatibility_date": "2026-10-06", "vars": { "A": "1" } }"#,
+);
 
 const INDEX: &str = r#"
 import { part } from "./part";
@@ -105,7 +107,13 @@ fn a_module_changes() {
         let text = format!("export const part = () => '{word}';");
         assert_eq!(session.answer(&[("src/part.ts", Some(&text))]), format!("{word} other 1"));
     }
-    assert_eq!(session.answer(&[("src/part.ts", Some("export const part = () => 'p';")), ("src/other.ts", Some("export const text = 'o';"))]), "p o 1");
+    assert_eq!(
+        session.answer(&[
+            ("src/part.ts", Some("export const part = () => 'p';")),
+            ("src/other.ts", Some("export const text = 'o';"))
+        ]),
+        "p o 1"
+    );
 }
 
 #[test]
@@ -113,7 +121,10 @@ fn imports_come_and_go() {
     let mut session = session();
     // a new file
     let part = "import { deep } from './deep'; export const part = () => deep;";
-    assert_eq!(session.answer(&[("src/deep.ts", Some("export const deep = 'deep';")), ("src/part.ts", Some(part))]), "deep other 1");
+    assert_eq!(
+        session.answer(&[("src/deep.ts", Some("export const deep = 'deep';")), ("src/part.ts", Some(part))]),
+        "deep other 1"
+    );
     assert_eq!(session.answer(&[("src/deep.ts", Some("export const deep = 'deeper';"))]), "deeper other 1");
     // an import goes, and with it a module
     assert_eq!(session.answer(&[("src/part.ts", Some("export const part = () => 'plain';"))]), "plain other 1");
@@ -123,7 +134,10 @@ fn imports_come_and_go() {
     assert_eq!(message, "\"./deep\" cannot be found");
     assert_eq!(session.answer(&[("src/deep.ts", Some("export const deep = 'again';"))]), "again other 1");
     // a file takes the place of another
-    assert_eq!(session.answer(&[("src/part.ts", None), ("src/part.tsx", Some("export const part = () => 'tsx';"))]), "tsx other 1");
+    assert_eq!(
+        session.answer(&[("src/part.ts", None), ("src/part.tsx", Some("export const part = () => 'tsx';"))]),
+        "tsx other 1"
+    );
 }
 
 #[test]
@@ -135,11 +149,20 @@ fn mistakes_are_mended() {
     assert_eq!(session.answer(&[("src/other.ts", Some("export const text = 'meanwhile';"))]), message);
     assert_eq!(session.answer(&[("src/part.ts", Some("export const part = () => 'mended';"))]), "mended meanwhile 1");
     // a missing export, a missing package, no handlers
-    assert_eq!(session.answer(&[("src/part.ts", Some("export const prat = 1;"))]), "src/part.ts does not export \"part\"");
-    assert_eq!(session.answer(&[("src/part.ts", Some("import 'pkg'; export const part = () => '';"))]), "\"pkg\" cannot be found");
+    assert_eq!(
+        session.answer(&[("src/part.ts", Some("export const prat = 1;"))]),
+        "src/part.ts does not export \"part\""
+    );
+    assert_eq!(
+        session.answer(&[("src/part.ts", Some("import 'pkg'; export const part = () => '';"))]),
+        "\"pkg\" cannot be found"
+    );
     assert_eq!(session.answer(&[("src/other.ts", Some("export const text = '';"))]), "\"pkg\" cannot be found");
     assert_eq!(session.answer(&[("node_modules/pkg/index.js", Some("globalThis.pkg = 1;"))]), "  1");
-    assert_eq!(session.answer(&[("src/index.ts", Some("console.log(1);"))]), "src/index.ts has no handlers: it exports nothing and listens for no event");
+    assert_eq!(
+        session.answer(&[("src/index.ts", Some("console.log(1);"))]),
+        "src/index.ts has no handlers: it exports nothing and listens for no event"
+    );
     assert_eq!(session.answer(&[("src/index.ts", Some(INDEX))]), "  1");
 }
 
@@ -175,15 +198,26 @@ fn settings_change() {
     assert_eq!(session.answer(&[("wrangler.jsonc", Some(&changed))]), "part other 2");
     // a configuration that cannot be read, and the script changes meanwhile
     assert_eq!(session.answer(&[("wrangler.jsonc", Some("{"))]), "this is not JSON: unterminated object");
-    assert_eq!(session.answer(&[("src/part.ts", Some("export const part = () => 'new';"))]), "this is not JSON: unterminated object");
+    assert_eq!(
+        session.answer(&[("src/part.ts", Some("export const part = () => 'new';"))]),
+        "this is not JSON: unterminated object"
+    );
     assert_eq!(session.answer(&[("wrangler.jsonc", Some(CONFIGURATION.1))]), "new other 1");
     // the TypeScript configuration
     let jsx = "export const text = <b>x</b>; const h = (name: string) => name; ";
     let index = INDEX.replace("./other", "./other.tsx");
-    let tsconfig = |factory: &str| format!("{{ \"compilerOptions\": {{ \"jsx\": \"react\", \"jsxFactory\": \"{factory}\" }} }}");
-    let files = [("src/other.tsx", Some(jsx)), ("src/index.ts", Some(index.as_str())), ("tsconfig.json", Some(&*tsconfig("h")))];
+    let tsconfig =
+        |factory: &str| format!("{{ \"compilerOptions\": {{ \"jsx\": \"react\", \"jsxFactory\": \"{factory}\" }} }}");
+    let files = [
+        ("src/other.tsx", Some(jsx)),
+        ("src/index.ts", Some(index.as_str())),
+        ("tsconfig.json", Some(&*tsconfig("h"))),
+    ];
     assert!(session.change(&files).is_ok());
-    assert_eq!(session.answer(&[("src/other.tsx", Some("const h = (name: string) => name; export const text = <b>x</b>;"))]), "new b 1");
+    assert_eq!(
+        session.answer(&[("src/other.tsx", Some("const h = (name: string) => name; export const text = <b>x</b>;"))]),
+        "new b 1"
+    );
     let other = "const k = (name: string) => `${name}!`; export const text = <b>x</b>;";
     assert_eq!(session.answer(&[("tsconfig.json", Some(&tsconfig("k"))), ("src/other.tsx", Some(other))]), "new b! 1");
 }

@@ -100,7 +100,11 @@ fn declarations() {
 fn a_service_worker_has_globals() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().canonicalize().unwrap();
-    write(&root, "wrangler.toml", "name = \"a\"\nmain = \"index.js\"\ncompatibility_date = 2026-10-06\n[vars]\nA = \"b\"\n[text_blobs]\nTEXT = \"a.txt\"\n");
+    write(
+        &root,
+        "wrangler.toml",
+        "name = \"a\"\nmain = \"index.js\"\ncompatibility_date = 2026-10-06\n[vars]\nA = \"b\"\n[text_blobs]\nTEXT = \"a.txt\"\n",
+    );
     write(&root, "index.js", "addEventListener('fetch', () => {});");
     let text = types::declarations(&Project::open(options(&root, Mode::Dev)).unwrap(), &root);
     assert!(text.contains("declare const A: \"b\";\ndeclare const TEXT: string;\n"), "{text}");

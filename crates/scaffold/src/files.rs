@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::template::{Language, Template};
 use crate::NewProject;
+use crate::template::{Language, Template};
 
 /// The version of each package that a project may need: the newest when this was written.
 const PACKAGES: &[(&str, &str)] = &[
@@ -62,7 +62,10 @@ fn package(project: &NewProject) -> String {
         let lines: Vec<String> = PACKAGES.iter().filter(|(name, _)| names.contains(name)).map(line).collect();
         lines.join(",\n")
     };
-    let mut text = format!("{{\n\t\"name\": \"{}\",\n\t\"version\": \"0.0.0\",\n\t\"private\": true,\n\t\"type\": \"module\",\n", project.name);
+    let mut text = format!(
+        "{{\n\t\"name\": \"{}\",\n\t\"version\": \"0.0.0\",\n\t\"private\": true,\n\t\"type\": \"module\",\n",
+        project.name
+    );
     text.push_str("\t\"scripts\": {\n\t\t\"deploy\": \"skep deploy\",\n\t\t\"dev\": \"skep dev\",\n\t\t\"start\": \"skep dev\",\n\t\t\"test\": \"vitest run\"");
     if is_typed {
         text.push_str(",\n\t\t\"cf-typegen\": \"skep types\"");

@@ -101,7 +101,14 @@ mod tests {
     fn names() {
         let check = |name: &str, expect: Option<&str>| {
             let project = NewProject::new(name, Template::Hello, Language::TypeScript, "2026-10-06".parse().unwrap());
-            assert_eq!(project.err().map(|error| error.to_string().rsplit('"').nth(1).unwrap_or_default().to_owned()).as_deref(), expect, "{name}");
+            assert_eq!(
+                project
+                    .err()
+                    .map(|error| error.to_string().rsplit('"').nth(1).unwrap_or_default().to_owned())
+                    .as_deref(),
+                expect,
+                "{name}"
+            );
         };
         check("my-worker", None);
         check("a_1", None);

@@ -157,6 +157,11 @@ mod tests {
             assert_eq!(template.name().parse(), Ok(template));
         }
         assert_eq!("helo".parse::<Template>(), Err("there is no template \"helo\": did you mean hello?".to_owned()));
-        assert!("something".parse::<Template>().unwrap_err().ends_with("choose one of hello, router, hono, scheduled, websocket, html-rewriter, cache, proxy"));
+        assert!(
+            "something"
+                .parse::<Template>()
+                .unwrap_err()
+                .ends_with("choose one of hello, router, hono, scheduled, websocket, html-rewriter, cache, proxy")
+        );
     }
 }

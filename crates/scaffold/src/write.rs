@@ -14,12 +14,19 @@ use crate::{NewProject, ScaffoldError};
 /// The folder has files of these names, or a file cannot be written: then nothing is left of the new ones.
 pub fn write(folder: &Path, project: &NewProject) -> Result<Vec<PathBuf>, ScaffoldError> {
     let files = files(project);
-    let existing: Vec<String> =
-        files.iter().filter(|(path, _)| folder.join(path).exists()).map(|(path, _)| path.display().to_string()).collect();
+    let existing: Vec<String> = files
+        .iter()
+        .filter(|(path, _)| folder.join(path).exists())
+        .map(|(path, _)| path.display().to_string())
+        .collect();
     if !existing.is_empty() {
         return Err(ScaffoldError::Exists { folder: folder.display().to_string(), files: existing });
     }
-    if folder.exists() { write_into(folder, &files)? } else { write_new(folder, &files)? }
+    if folder.exists() {
+        write_into(folder, &files)?
+    } else {
+        write_new(folder, &files)?
+    }
     Ok(files.into_iter().map(|(path, _)| folder.join(path)).collect())
 }
 

@@ -83,6 +83,7 @@ pub(crate) fn content(root: &Path, path: &Path, kind: RuleKind, bytes: Bytes) ->
 
 /// The source map in the file that a script's last comment names, if it is there.
 fn source_map_beside(path: &Path, source: &str) -> Option<String> {
-    let url = source.lines().rev().find(|line| !line.trim().is_empty())?.trim().strip_prefix("//# sourceMappingURL=")?;
+    let url =
+        source.lines().rev().find(|line| !line.trim().is_empty())?.trim().strip_prefix("//# sourceMappingURL=")?;
     std::fs::read_to_string(path.parent()?.join(url)).ok()
 }

@@ -6,8 +6,8 @@
 use std::path::Path;
 
 use rolldown::{
-    BundlerOptions, BundlerTransformOptions, CodeSplittingMode, CommentsOptions, Either, ExperimentalOptions, InputItem, JsxOptions,
-    OutputFormat, Platform, RawMinifyOptions, ResolveOptions, SourceMapType, TsConfig,
+    BundlerOptions, BundlerTransformOptions, CodeSplittingMode, CommentsOptions, Either, ExperimentalOptions,
+    InputItem, JsxOptions, OutputFormat, Platform, RawMinifyOptions, ResolveOptions, SourceMapType, TsConfig,
 };
 use skep_worker::EntryFormat;
 
@@ -71,9 +71,10 @@ fn defines(config: &Config, options: &Options) -> Vec<(String, String)> {
         Mode::Deploy => "production",
     };
     let node_env = serde_json::Value::from(options.node_env.as_deref().unwrap_or(mode)).to_string();
-    let mut defines: Vec<(String, String)> = ["process.env.NODE_ENV", "global.process.env.NODE_ENV", "globalThis.process.env.NODE_ENV"]
-        .map(|name| (name.to_owned(), node_env.clone()))
-        .to_vec();
+    let mut defines: Vec<(String, String)> =
+        ["process.env.NODE_ENV", "global.process.env.NODE_ENV", "globalThis.process.env.NODE_ENV"]
+            .map(|name| (name.to_owned(), node_env.clone()))
+            .to_vec();
     if config.compatibility.asks_for("global_navigator") {
         defines.push(("navigator.userAgent".to_owned(), "\"Cloudflare-Workers\"".to_owned()));
     }

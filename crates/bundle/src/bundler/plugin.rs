@@ -12,8 +12,9 @@ use bytes::Bytes;
 use nodejs_built_in_modules::is_nodejs_builtin_module;
 use rolldown_common::{ImportKind, ModuleInfo, ModuleType, ResolvedExternal};
 use rolldown_plugin::{
-    HookBuildEndArgs, HookLoadArgs, HookLoadOutput, HookLoadReturn, HookNoopReturn, HookResolveIdArgs, HookResolveIdOutput,
-    HookResolveIdReturn, HookUsage, Plugin, PluginContext, PluginContextResolveOptions, SharedLoadPluginContext,
+    HookBuildEndArgs, HookLoadArgs, HookLoadOutput, HookLoadReturn, HookNoopReturn, HookResolveIdArgs,
+    HookResolveIdOutput, HookResolveIdReturn, HookUsage, Plugin, PluginContext, PluginContextResolveOptions,
+    SharedLoadPluginContext,
 };
 
 use crate::files;
@@ -108,7 +109,8 @@ impl Memory {
     /// Modules that are not bundled, of reached modules only.
     pub(super) fn collected(&self) -> BTreeMap<String, Collected> {
         let specifiers = self.of_reached(|seen| seen.collected.iter().cloned().collect());
-        let module = |(_, specifier): (String, String)| Some((specifier.clone(), self.collected.get(&specifier)?.clone()));
+        let module =
+            |(_, specifier): (String, String)| Some((specifier.clone(), self.collected.get(&specifier)?.clone()));
         specifiers.into_iter().filter_map(module).collect()
     }
 
@@ -125,7 +127,11 @@ impl Memory {
 
     /// Every file that the script reaches.
     pub(super) fn files(&self) -> BTreeSet<PathBuf> {
-        let files = self.reached.iter().map(|id| PathBuf::from(id.split('?').next().unwrap_or(id))).filter(|path| path.is_absolute());
+        let files = self
+            .reached
+            .iter()
+            .map(|id| PathBuf::from(id.split('?').next().unwrap_or(id)))
+            .filter(|path| path.is_absolute());
         files.chain(self.collected().into_values().map(|module| module.path)).collect()
     }
 
@@ -141,7 +147,8 @@ impl Memory {
         if self.reached.contains(id) {
             return Some(vec![id.to_owned()]);
         }
-        let specifiers: Vec<&String> = self.collected.iter().filter(|(_, module)| module.path == file).map(|(name, _)| name).collect();
+        let specifiers: Vec<&String> =
+            self.collected.iter().filter(|(_, module)| module.path == file).map(|(name, _)| name).collect();
         let importers: Vec<String> = self
             .seen
             .iter()
@@ -195,7 +202,12 @@ impl WorkerPlugin {
     }
 
     /// A module that is not bundled.
-    async fn collect(&self, ctx: &PluginContext, request: &Request<'_>, kind: RuleKind) -> anyhow::Result<HookResolveIdOutput> {
+    async fn collect(
+        &self,
+        ctx: &PluginContext,
+        request: &Request<'_>,
+        kind: RuleKind,
+    ) -> anyhow::Result<HookResolveIdOutput> {
         let written = request.specifier.split('?').next().unwrap_or(request.specifier);
         let resolved = ctx.resolve(written, request.seen_from, Some(request.extra())).await?;
         let beside = request.seen_from.and_then(|importer| Path::new(importer).parent()).unwrap_or(&self.root);
@@ -265,7 +277,10 @@ impl WorkerPlugin {
             return Ok(None);
         }
         if let Ok(resolved) = ctx.resolve(specifier, request.seen_from, Some(request.extra())).await? {
-            let extension = Path::new(resolved.id.as_str()).extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+            let extension = Path::new(resolved.id.as_str())
+                .extension()
+                .and_then(|extension| extension.to_str())
+                .unwrap_or_default();
             if extension.is_empty() || BUNDLED.contains(&extension) {
                 return Ok(None);
             }
@@ -324,7 +339,8 @@ fn slashes(path: &Path) -> String {
 /// The global variable that stands for a collected module in the service worker format.
 pub(super) fn global_name(specifier: &str) -> String {
     let name = specifier.strip_prefix("./").unwrap_or(specifier);
-    let name: String = name.chars().map(|char| if char.is_ascii_alphanumeric() || char == '$' { char } else { '_' }).collect();
+    let name: String =
+        name.chars().map(|char| if char.is_ascii_alphanumeric() || char == '$' { char } else { '_' }).collect();
     format!("_{name}")
 }
 
@@ -340,10 +356,13 @@ impl Plugin for WorkerPlugin {
     async fn resolve_id(&self, ctx: &PluginContext, args: &HookResolveIdArgs<'_>) -> HookResolveIdReturn {
         let Some(target) = self.unaliased(args.specifier) else {
             let (importer, kind) = (args.importer, args.kind);
-            return self.resolve(ctx, &Request { specifier: args.specifier, importer, seen_from: importer, kind }).await;
+            return self
+                .resolve(ctx, &Request { specifier: args.specifier, importer, seen_from: importer, kind })
+                .await;
         };
         let from_root = self.root.join("package.json").to_string_lossy().into_owned();
-        let request = Request { specifier: target, importer: args.importer, seen_from: Some(&from_root), kind: args.kind };
+        let request =
+            Request { specifier: target, importer: args.importer, seen_from: Some(&from_root), kind: args.kind };
         if let Some(output) = self.resolve(ctx, &request).await? {
             return Ok(Some(output));
         }
@@ -353,7 +372,9 @@ impl Plugin for WorkerPlugin {
 
     async fn load(&self, _ctx: SharedLoadPluginContext, args: &HookLoadArgs<'_>) -> HookLoadReturn {
         lock(&self.memory).seen.remove(args.id);
-        let code = |code: String, module_type| Ok(Some(HookLoadOutput { code: code.into(), module_type: Some(module_type), ..Default::default() }));
+        let code = |code: String, module_type| {
+            Ok(Some(HookLoadOutput { code: code.into(), module_type: Some(module_type), ..Default::default() }))
+        };
         if let Some(specifier) = args.id.strip_prefix(REQUIRED) {
             let specifier = serde_json::Value::from(specifier);
             return code(format!("import exported from {specifier};\nmodule.exports = exported;\n"), ModuleType::Js);
@@ -364,14 +385,17 @@ impl Plugin for WorkerPlugin {
         let path = Path::new(args.id.split('?').next().unwrap_or(args.id));
         let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
         // JSX is allowed in plain JavaScript too, but compiling every package for its sake would cost time
-        if matches!(extension, "js" | "mjs" | "cjs") && !path.components().any(|part| part.as_os_str() == "node_modules") {
+        if matches!(extension, "js" | "mjs" | "cjs")
+            && !path.components().any(|part| part.as_os_str() == "node_modules")
+        {
             return code(tokio::fs::read_to_string(path).await?, ModuleType::Jsx);
         }
         Ok(None)
     }
 
     async fn build_end(&self, ctx: &PluginContext, args: Option<&HookBuildEndArgs<'_>>) -> HookNoopReturn {
-        let modules: Vec<Arc<ModuleInfo>> = ctx.get_module_ids().iter().filter_map(|id| ctx.get_module_info(id)).collect();
+        let modules: Vec<Arc<ModuleInfo>> =
+            ctx.get_module_ids().iter().filter_map(|id| ctx.get_module_info(id)).collect();
         let by_id: HashMap<&str, &ModuleInfo> = modules.iter().map(|module| (module.id.as_str(), &**module)).collect();
         let mut queue: VecDeque<&ModuleInfo> = by_id.values().filter(|module| module.is_entry).copied().collect();
         let mut reached: BTreeSet<String> = queue.iter().map(|module| module.id.to_string()).collect();

@@ -27,12 +27,15 @@ impl Project<'_> {
             EventKind::MissingExportError => self.missing_export(error, &complaint),
             EventKind::ParseError => Diagnostic::error(complaint.message.trim_end_matches('.'))
                 .hint(complaint.help.unwrap_or_else(|| "mend the syntax here".to_owned())),
-            EventKind::JsonParseError => Diagnostic::error(format!("this is not JSON: {}", complaint.message)).hint("mend the syntax here"),
+            EventKind::JsonParseError => {
+                Diagnostic::error(format!("this is not JSON: {}", complaint.message)).hint("mend the syntax here")
+            }
             EventKind::UnloadableDependencyError => self.unloadable(error, &complaint),
             EventKind::TsConfigError => return self.typescript_configuration(complaint.message),
             EventKind::RequireTlaError => Diagnostic::error("require() of a module that has a top-level await")
                 .hint("use await import() in place of require()"),
-            _ => Diagnostic::error(complaint.message).hint(complaint.help.unwrap_or_else(|| "change the code here".to_owned())),
+            _ => Diagnostic::error(complaint.message)
+                .hint(complaint.help.unwrap_or_else(|| "change the code here".to_owned())),
         };
         Diagnostic { location, ..diagnostic }
     }
@@ -49,13 +52,16 @@ impl Project<'_> {
                 | EventKind::DuplicateShebang
         );
         let complaint = Complaint::new(self.root, warning);
-        let is_package = |location: &Location| location.file.components().any(|part| part.as_os_str() == "node_modules");
+        let is_package =
+            |location: &Location| location.file.components().any(|part| part.as_os_str() == "node_modules");
         if !is_theirs || complaint.location.as_ref().is_some_and(is_package) {
             return None;
         }
         let hint = match warning.kind() {
             EventKind::Eval => "Workers cannot make code from texts: eval() throws an error".to_owned(),
-            EventKind::CommonJsVariableInEsm => "write import and export; require, module and exports do not exist here".to_owned(),
+            EventKind::CommonJsVariableInEsm => {
+                "write import and export; require, module and exports do not exist here".to_owned()
+            }
             _ => complaint.help.unwrap_or_else(|| "check that this is meant".to_owned()),
         };
         let message = match warning.kind() {
@@ -75,7 +81,9 @@ impl Project<'_> {
         let specifier = error.exporter().unwrap_or_default();
         let importer = error.id().unwrap_or_default();
         let detail = match error.kind() {
-            EventKind::ResolveError => format!(": {}", complaint.label.clone().unwrap_or_else(|| complaint.message.clone())),
+            EventKind::ResolveError => {
+                format!(": {}", complaint.label.clone().unwrap_or_else(|| complaint.message.clone()))
+            }
             _ => String::new(),
         };
         Diagnostic::error(format!("\"{specifier}\" cannot be found{detail}")).hint(self.hint_for(&specifier, &importer))
@@ -85,12 +93,15 @@ impl Project<'_> {
     fn typescript_configuration(&self, message: String) -> Diagnostic {
         let path = message.split('\'').nth(1).map(|path| files::absolute(self.root, Path::new(path)));
         let text = path.as_deref().and_then(|path| std::fs::read_to_string(path).ok());
-        let parsed = path.as_deref().zip(text).map(|(path, text)| Document::parse(&files::shown(self.root, path), text));
+        let parsed =
+            path.as_deref().zip(text).map(|(path, text)| Document::parse(&files::shown(self.root, path), text));
         match parsed {
             Some(Err(mut errors)) if !errors.is_empty() => errors.remove(0),
             Some(Ok(document)) => {
                 let start = document.root.span.start;
-                Diagnostic::error(message).at(document.location(&(start..start))).hint("mend the TypeScript configuration")
+                Diagnostic::error(message)
+                    .at(document.location(&(start..start)))
+                    .hint("mend the TypeScript configuration")
             }
             _ => Diagnostic::error(message).hint("mend the TypeScript configuration"),
         }
@@ -111,8 +122,9 @@ impl Project<'_> {
         if specifier.starts_with('.') || specifier.starts_with('/') {
             let folder = Path::new(importer).parent().unwrap_or(self.root);
             let missing = files::absolute(folder, Path::new(specifier));
-            return files::did_you_mean(self.root, &missing)
-                .unwrap_or_else(|| format!("there is no file {}: check the path", files::shown(self.root, &missing).display()));
+            return files::did_you_mean(self.root, &missing).unwrap_or_else(|| {
+                format!("there is no file {}: check the path", files::shown(self.root, &missing).display())
+            });
         }
         if specifier.starts_with('#') {
             return format!("add \"{specifier}\" to \"imports\" in package.json");
@@ -148,14 +160,17 @@ impl Project<'_> {
             Some(nearest) => format!("did you mean \"{nearest}\"?"),
             None if name == "default" && !exports.is_empty() => format!("import {{ {} }} instead", exports.join(", ")),
             None if exports.is_empty() => "export it there".to_owned(),
-            None => format!("it exports: {}", exports.iter().take(12).map(String::as_str).collect::<Vec<_>>().join(", ")),
+            None => {
+                format!("it exports: {}", exports.iter().take(12).map(String::as_str).collect::<Vec<_>>().join(", "))
+            }
         };
         Diagnostic::error(format!("{module} does not export \"{name}\"")).hint(hint)
     }
 
     fn unloadable(&self, error: &BuildDiagnostic, complaint: &Complaint) -> Diagnostic {
         let reason = complaint.label.clone().unwrap_or_else(|| error.to_string());
-        Diagnostic::error(complaint.message.clone()).hint(format!("{reason}: check the path and the file's permissions"))
+        Diagnostic::error(complaint.message.clone())
+            .hint(format!("{reason}: check the path and the file's permissions"))
     }
 }
 
@@ -172,7 +187,8 @@ impl Complaint {
     fn new(root: &Path, diagnostic: &BuildDiagnostic) -> Self {
         let options = DiagnosticOptions { cwd: root.to_owned() };
         let shown = diagnostic.to_diagnostic_with(&options);
-        let location = shown.get_primary_location().and_then(|(file, line, column, _)| place(root, &file, line, column));
+        let location =
+            shown.get_primary_location().and_then(|(file, line, column, _)| place(root, &file, line, column));
         let text = shown.convert_to_string(false);
         let mut help = None;
         let mut label = None;
@@ -196,7 +212,14 @@ fn place(root: &Path, file: &str, line: usize, column: usize) -> Option<Location
     let line_start: usize = text.split_inclusive('\n').take(line - 1).map(str::len).sum();
     let rest = &text[line_start..];
     let mut units = 0;
-    let before: usize = rest.chars().take_while(|char| { units += char.len_utf16(); units <= column }).map(char::len_utf8).sum();
+    let before: usize = rest
+        .chars()
+        .take_while(|char| {
+            units += char.len_utf16();
+            units <= column
+        })
+        .map(char::len_utf8)
+        .sum();
     let start = line_start + before;
     let length = word_length(&text[start..]);
     Some(Location::of(&files::shown(root, &path), &text, start..start + length))
@@ -225,7 +248,8 @@ pub(super) fn place_of_specifier(root: &Path, module: &str, specifier: &str) -> 
 /// Puts errors in the order of their files and lines, once each.
 pub(super) fn tidy(mut diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
     diagnostics.sort_by_key(|diagnostic| {
-        let place = diagnostic.location.as_ref().map(|location| (location.file.clone(), location.line, location.column));
+        let place =
+            diagnostic.location.as_ref().map(|location| (location.file.clone(), location.line, location.column));
         (diagnostic.severity == Severity::Warning, place)
     });
     diagnostics.dedup();

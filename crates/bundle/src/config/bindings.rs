@@ -27,7 +27,12 @@ const fn key(key: &'static str, kind: &'static str, typescript: &'static str) ->
     BindingKey { path: (key, ""), name: "binding", kind, typescript }
 }
 
-const fn nested(path: (&'static str, &'static str), name: &'static str, kind: &'static str, typescript: &'static str) -> BindingKey {
+const fn nested(
+    path: (&'static str, &'static str),
+    name: &'static str,
+    kind: &'static str,
+    typescript: &'static str,
+) -> BindingKey {
     BindingKey { path, name, kind, typescript }
 }
 
@@ -128,13 +133,15 @@ pub(crate) fn check_unique(settings: &Settings<'_>, errors: &mut Vec<Diagnostic>
     let mut seen: HashMap<&str, &str> = HashMap::new();
     let variables = settings.get("vars").into_iter().flat_map(|vars| vars.entries());
     let variables = variables.map(|entry| (entry.key.as_str(), "vars", &entry.key_span));
-    let others = BINDING_KEYS.iter().flat_map(|key| {
-        key.declared(settings).into_iter().map(|(table, name, _)| (name, key.key(), &table.span))
-    });
+    let others = BINDING_KEYS
+        .iter()
+        .flat_map(|key| key.declared(settings).into_iter().map(|(table, name, _)| (name, key.key(), &table.span)));
     for (name, key, span) in variables.chain(others) {
         if let Some(first) = seen.insert(name, key) {
             let message = format!("there are two bindings \"{name}\": one in \"{first}\", one in \"{key}\"");
-            errors.push(Diagnostic::error(message).at(settings.document.location(span)).hint("give one of them another name"));
+            errors.push(
+                Diagnostic::error(message).at(settings.document.location(span)).hint("give one of them another name"),
+            );
         }
     }
 }

@@ -48,15 +48,21 @@ pub(crate) fn find(folder: &Path, explicit: Option<&Path>) -> Result<Found, Buil
     }
     let user_path = NAMES.iter().find_map(|name| upward(folder, name));
     let Some(redirect) = upward(folder, REDIRECT) else {
-        let inputs = if user_path.is_none() { NAMES.iter().map(|name| folder.join(name)).collect() } else { Vec::new() };
+        let inputs =
+            if user_path.is_none() { NAMES.iter().map(|name| folder.join(name)).collect() } else { Vec::new() };
         return Ok(Found { path: user_path.clone(), user_path, inputs });
     };
     let fail = |error| BuildError::new(vec![error], vec![redirect.clone()]);
     let path = read_redirect(folder, &redirect).map_err(fail)?;
-    let beside = user_path.as_ref().is_none_or(|user| user.parent().map(|root| root.join(REDIRECT)) == Some(redirect.clone()));
+    let beside =
+        user_path.as_ref().is_none_or(|user| user.parent().map(|root| root.join(REDIRECT)) == Some(redirect.clone()));
     if !beside {
-        let shown = user_path.as_deref().map_or_else(String::new, |user| files::shown(folder, user).display().to_string());
-        let message = format!("{} does not belong to {shown}: they are in different projects", files::shown(folder, &redirect).display());
+        let shown =
+            user_path.as_deref().map_or_else(String::new, |user| files::shown(folder, user).display().to_string());
+        let message = format!(
+            "{} does not belong to {shown}: they are in different projects",
+            files::shown(folder, &redirect).display()
+        );
         return Err(fail(Diagnostic::error(message).hint(format!(
             "delete {} if an earlier build left it, or run this command in the folder of the configuration you mean",
             files::shown(folder, &redirect).display()
@@ -79,7 +85,8 @@ fn read_redirect(folder: &Path, redirect: &Path) -> Result<PathBuf, Diagnostic> 
         let location = document.location(&document.root.span);
         return Err(Diagnostic::error("this redirect has no \"configPath\"").at(location).hint(again));
     };
-    let target = entry.node.as_str().map(|target| files::absolute(redirect.parent().unwrap_or(folder), Path::new(target)));
+    let target =
+        entry.node.as_str().map(|target| files::absolute(redirect.parent().unwrap_or(folder), Path::new(target)));
     match target {
         Some(target) if target.is_file() => Ok(target),
         _ => {

@@ -120,7 +120,8 @@ impl ShapeReader<'_> {
 
     fn word(&mut self) -> &'static str {
         self.rest = self.rest.trim_start();
-        let end = self.rest.find(|char: char| !(char.is_alphanumeric() || "_-$".contains(char))).unwrap_or(self.rest.len());
+        let end =
+            self.rest.find(|char: char| !(char.is_alphanumeric() || "_-$".contains(char))).unwrap_or(self.rest.len());
         let (word, rest) = self.rest.split_at(end);
         assert!(!word.is_empty(), "keys.txt: expected a word at \"{rest}\"");
         self.rest = rest;
@@ -295,8 +296,11 @@ impl Checker<'_> {
     fn mismatch(&mut self, shape: &Shape, node: &Node, path: &str) {
         let (expected, mut advice) = shape.expectation();
         if let (Shape::OneOf(shapes), Some(text)) = (shape, node.as_str()) {
-            let literals = shapes.iter().filter_map(|shape| if let Shape::Literal(literal) = shape { Some(*literal) } else { None });
-            advice = nearest(text, literals).map_or_else(|| "choose one of them".to_owned(), |nearest| format!("did you mean \"{nearest}\"?"));
+            let literals = shapes
+                .iter()
+                .filter_map(|shape| if let Shape::Literal(literal) = shape { Some(*literal) } else { None });
+            advice = nearest(text, literals)
+                .map_or_else(|| "choose one of them".to_owned(), |nearest| format!("did you mean \"{nearest}\"?"));
         }
         let found = match &node.value {
             Value::String(text) if expected.starts_with('"') => format!("\"{text}\""),
@@ -337,6 +341,8 @@ mod tests {
         assert_eq!(key("main").scope, Scope::Inherited);
         assert_eq!(key("vars").scope, Scope::Own);
         assert_eq!(key("alias").scope, Scope::Top);
-        assert!(matches!(&key("kv_namespaces").shape, Shape::Array(item) if matches!(&**item, Shape::Table { fields, open: false } if fields.len() == 4)));
+        assert!(
+            matches!(&key("kv_namespaces").shape, Shape::Array(item) if matches!(&**item, Shape::Table { fields, open: false } if fields.len() == 4))
+        );
     }
 }

@@ -17,23 +17,31 @@ use crate::options::{Mode, Options};
 use crate::rules::{Rule, RuleKind};
 
 /// Keys that a build tool adds to a configuration it generates.
-const GENERATED_KEYS: &[&str] = &["configPath", "userConfigPath", "topLevelName", "definedEnvironments", "targetEnvironment", "legacy_env"];
+const GENERATED_KEYS: &[&str] =
+    &["configPath", "userConfigPath", "topLevelName", "definedEnvironments", "targetEnvironment", "legacy_env"];
 
-/// Reads a configuration. The second value is warnings, of an error too.
+/// What was found in a configuration.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    pub(super) errors: Vec<Diagnostic>,
+    pub(super) warnings: Vec<Diagnostic>,
+}
+
+/// Reads a configuration. The second value is warnings.
 pub(super) fn read(
     options: &Options,
     document: &Document,
     root: &Path,
     found: &Found,
     script: Option<PathBuf>,
-) -> Result<(Config, Vec<Diagnostic>), (Vec<Diagnostic>, Vec<Diagnostic>)> {
-    let (errors, mut warnings) = check_keys(document, found);
+) -> Result<(Config, Vec<Diagnostic>), Findings> {
+    let Findings { errors, mut warnings } = check_keys(document, found);
     if !errors.is_empty() {
-        return Err((errors, warnings));
+        return Err(Findings { errors, warnings });
     }
     let settings = match select(options, document, found) {
         Ok(settings) => settings,
-        Err(error) => return Err((vec![error], warnings)),
+        Err(error) => return Err(Findings { errors: vec![error], warnings }),
     };
     let folder = found.path.as_deref().and_then(Path::parent).unwrap_or(root);
     let is_written = found.path.is_some();
@@ -43,18 +51,18 @@ pub(super) fn read(
     warnings.append(&mut reader.warnings);
     match config {
         Some(config) if reader.errors.is_empty() => Ok((config, warnings)),
-        _ => Err((reader.errors, warnings)),
+        _ => Err(Findings { errors: reader.errors, warnings }),
     }
 }
 
-/// Compares all keys, those of every environment too, with the table. Returns errors and warnings.
-fn check_keys(document: &Document, found: &Found) -> (Vec<Diagnostic>, Vec<Diagnostic>) {
+/// Compares all keys, those of every environment too, with the table.
+fn check_keys(document: &Document, found: &Found) -> Findings {
     let mut checker = Checker { document, errors: Vec::new(), warnings: Vec::new() };
     checker.settings(&document.root, None, if found.is_redirected() { GENERATED_KEYS } else { &[] });
     for entry in document.root.get("env").map_or(&[][..], Node::entries) {
         checker.settings(&entry.node, Some(&entry.key), &[]);
     }
-    (checker.errors, checker.warnings)
+    Findings { errors: checker.errors, warnings: checker.warnings }
 }
 
 /// The settings of the environment that the options name.
@@ -79,7 +87,11 @@ fn select<'a>(options: &'a Options, document: &'a Document, found: &Found) -> Re
     }
     let names: Vec<&str> = environments.iter().map(|entry| entry.key.as_str()).collect();
     let error = Diagnostic::error(format!("{} has no environment \"{name}\"", document.file.display()));
-    let add = if document.is_toml() { format!("add a section [env.{name}]") } else { format!("add \"env\": {{ \"{name}\": {{ … }} }}") };
+    let add = if document.is_toml() {
+        format!("add a section [env.{name}]")
+    } else {
+        format!("add \"env\": {{ \"{name}\": {{ … }} }}")
+    };
     Err(match (nearest(name, names.iter().copied()), names.is_empty()) {
         (_, true) => error.hint(format!("it has none: {add}, or leave out --env")),
         (Some(nearest), _) => error.hint(format!("did you mean \"{nearest}\"? It has: {}", names.join(", "))),
@@ -122,10 +134,19 @@ impl Reader<'_> {
             root: root.to_owned(),
             name,
             environment: self.options.environment.clone().filter(|name| !name.is_empty()),
-            environments: settings.document.root.get("env").map_or(&[][..], Node::entries).iter().map(|entry| entry.key.clone()).collect(),
+            environments: settings
+                .document
+                .root
+                .get("env")
+                .map_or(&[][..], Node::entries)
+                .iter()
+                .map(|entry| entry.key.clone())
+                .collect(),
             compatibility: compatibility?,
             bindings,
-            required_secrets: settings.get("secrets").map(|secrets| strings(secrets.get("required")).unwrap_or_default()),
+            required_secrets: settings
+                .get("secrets")
+                .map(|secrets| strings(secrets.get("required")).unwrap_or_default()),
             limits,
             crons: strings(settings.get("triggers").and_then(|triggers| triggers.get("crons"))).unwrap_or_default(),
             dev,
@@ -160,7 +181,8 @@ impl Reader<'_> {
     fn warn_of_unsupported(&mut self) {
         for key in keys() {
             let entry = self.settings.entry(key.name).filter(|entry| !entry.node.is_empty());
-            let is_missing = key.support == Support::Missing || (key.support == Support::Deploy && self.options.mode == Mode::Deploy);
+            let is_missing = key.support == Support::Missing
+                || (key.support == Support::Deploy && self.options.mode == Mode::Deploy);
             if let Some(entry) = entry.filter(|_| is_missing) {
                 let warning = self.settings.warning(entry, format!("\"{}\" is not supported yet", key.name));
                 self.warnings.push(warning.hint("it has no effect; everything else works as it says"));
@@ -169,7 +191,10 @@ impl Reader<'_> {
             let top = self.settings.document.root.entry(key.name).filter(|entry| !entry.node.is_empty());
             if let Some(top) = top.filter(|_| self.settings.entry(key.name).is_none()) {
                 let message = format!("the environment \"{name}\" does not get \"{}\" from the top level", key.name);
-                let hint = format!("environments do not inherit \"{0}\": repeat it in env.{name}, or write an empty one there", key.name);
+                let hint = format!(
+                    "environments do not inherit \"{0}\": repeat it in env.{name}, or write an empty one there",
+                    key.name
+                );
                 self.warnings.push(self.settings.warning(top, message).hint(hint));
             }
         }
@@ -218,28 +243,38 @@ impl Reader<'_> {
         let written = self.options.compatibility_date.as_deref().or_else(|| node.and_then(Node::as_str));
         let date = match written.map(str::parse) {
             Some(Ok(date)) => date,
-            Some(Err(error)) => return self.refuse_compatibility(node.filter(|_| self.options.compatibility_date.is_none()), &error),
+            Some(Err(error)) => {
+                return self.refuse_compatibility(node.filter(|_| self.options.compatibility_date.is_none()), &error);
+            }
             None => {
                 let today = self.options.today;
                 let place = self.is_written.then(|| settings.document.location(&(0..0)));
-                let line = if settings.document.is_toml() { format!("compatibility_date = \"{today}\"") } else { format!("\"compatibility_date\": \"{today}\"") };
+                let line = if settings.document.is_toml() {
+                    format!("compatibility_date = \"{today}\"")
+                } else {
+                    format!("\"compatibility_date\": \"{today}\"")
+                };
                 let warning = Diagnostic::warning(format!("there is no compatibility date: today's, {today}, is used"));
                 let warning = warning.hint(format!("add {line}, so that the Worker behaves the same tomorrow"));
                 self.warnings.push(Diagnostic { location: place, ..warning });
                 today
             }
         };
-        if date > self.options.today && let Some(node) = node {
+        if date > self.options.today
+            && let Some(node) = node
+        {
             let warning = Diagnostic::warning(format!("the compatibility date {date} is in the future"));
             let hint = format!("write {} or an earlier day", self.options.today);
             self.warnings.push(warning.at(settings.document.location(&node.span)).hint(hint));
         }
         let flags = settings.get("compatibility_flags");
-        let named = flags.map(Node::strings).unwrap_or_default().into_iter().chain(self.options.compatibility_flags.clone());
+        let named =
+            flags.map(Node::strings).unwrap_or_default().into_iter().chain(self.options.compatibility_flags.clone());
         match Compatibility::new(date, named.collect()) {
             Ok(compatibility) => {
                 for reason in compatibility.not_honoured() {
-                    let is_named = |flag: &&Node| flag.as_str().is_some_and(|flag| reason.contains(&format!("\"{flag}\"")));
+                    let is_named =
+                        |flag: &&Node| flag.as_str().is_some_and(|flag| reason.contains(&format!("\"{flag}\"")));
                     let named = flags.and_then(|flags| flags.elements().iter().find(is_named));
                     let warning = Diagnostic::warning(reason).hint("it has no effect");
                     self.warnings.push(match named {
@@ -258,7 +293,9 @@ impl Reader<'_> {
         let text = error.to_string();
         let (message, hint) = text.rsplit_once(": ").unwrap_or((&text, "remove it"));
         let flag = match error {
-            CompatibilityError::UnknownFlag { flag, .. } | CompatibilityError::Contradiction(flag, _) => Some(flag.as_str()),
+            CompatibilityError::UnknownFlag { flag, .. } | CompatibilityError::Contradiction(flag, _) => {
+                Some(flag.as_str())
+            }
             CompatibilityError::BadDate(_) => None,
         };
         let place = node.map(|node| node.elements().iter().find(|element| element.as_str() == flag).unwrap_or(node));
@@ -300,7 +337,9 @@ impl Reader<'_> {
             let name = node.get("type").and_then(Node::as_str).unwrap_or_default();
             let Some(kind) = RuleKind::parse(name) else {
                 let warning = Diagnostic::warning(format!("this rule has no effect: {name} is not supported"));
-                self.warnings.push(warning.at(self.settings.document.location(&node.span)).hint("Workers in Python do not run here"));
+                self.warnings.push(
+                    warning.at(self.settings.document.location(&node.span)).hint("Workers in Python do not run here"),
+                );
                 continue;
             };
             let globs = node.get("globs").map(Node::strings).unwrap_or_default();
@@ -413,7 +452,8 @@ impl Reader<'_> {
 
     /// The files of `wasm_modules`, `text_blobs` and `data_blobs`.
     fn blobs(&self) -> Vec<(String, RuleKind, PathBuf)> {
-        let keys = [("wasm_modules", RuleKind::CompiledWasm), ("text_blobs", RuleKind::Text), ("data_blobs", RuleKind::Data)];
+        let keys =
+            [("wasm_modules", RuleKind::CompiledWasm), ("text_blobs", RuleKind::Text), ("data_blobs", RuleKind::Data)];
         let blob = |(key, kind)| {
             let files = self.settings.string_map(key);
             files.into_iter().map(move |(name, path)| (name, kind, files::absolute(self.folder, Path::new(&path))))
@@ -427,7 +467,9 @@ impl Reader<'_> {
             let Some(value) = entry.node.as_str() else { continue };
             let is_json = serde_json::from_str::<serde_json::Value>(value).is_ok();
             if !is_json && !is_dotted_name(value) {
-                let error = self.settings.error(&entry.node, format!("the value of \"define.{}\" is neither JSON nor a name", entry.key));
+                let error = self
+                    .settings
+                    .error(&entry.node, format!("the value of \"define.{}\" is neither JSON nor a name", entry.key));
                 let quoted = serde_json::Value::from(serde_json::Value::from(value).to_string()).to_string();
                 self.errors.push(error.hint(format!("a text has quotes of its own: {quoted}")));
             }
@@ -475,13 +517,15 @@ pub fn is_valid_name(name: &str) -> bool {
 /// Whether a text is an identifier, or several with dots between.
 fn is_dotted_name(text: &str) -> bool {
     let is_start = |char: char| char.is_alphabetic() || char == '_' || char == '$';
-    let is_name = |name: &str| name.starts_with(is_start) && name.chars().all(|char| is_start(char) || char.is_numeric());
+    let is_name =
+        |name: &str| name.starts_with(is_start) && name.chars().all(|char| is_start(char) || char.is_numeric());
     text.split('.').all(is_name)
 }
 
 /// The number, if it is a whole one in that range.
 fn whole_number(node: &Node, least: u64, most: u128) -> Option<u64> {
-    let number = node.as_f64().filter(|number| number.fract() == 0.0 && *number >= 0.0 && *number < 9_007_199_254_740_992.0)?;
+    let number =
+        node.as_f64().filter(|number| number.fract() == 0.0 && *number >= 0.0 && *number < 9_007_199_254_740_992.0)?;
     let number = number as u64;
     (number >= least && u128::from(number) <= most).then_some(number)
 }
