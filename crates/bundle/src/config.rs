@@ -7,6 +7,7 @@ pub(crate) mod bindings;
 mod find;
 mod keys;
 mod read;
+mod sections;
 pub(crate) mod settings;
 
 pub use read::is_valid_name;

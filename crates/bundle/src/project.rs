@@ -8,7 +8,7 @@ use sha1::{Digest, Sha1};
 use skep_worker::{Binding, BindingKind, EntryFormat, Limit, LimitExceeded, Module, ModuleContent, Secret, Version};
 
 use crate::bundler::{Bundle, Bundler, additional};
-use crate::config::{self, Config, Loaded};
+use crate::config::{self, Config, CustomBuild, Loaded};
 use crate::diagnostic::{BuildError, Diagnostic};
 use crate::options::{Mode, Options};
 use crate::rules::Rules;
@@ -116,7 +116,11 @@ impl Project {
     }
 
     async fn build_changed(&mut self, changed: Option<&[PathBuf]>) -> Result<Build, BuildError> {
-        self.run_build_command(changed).await?;
+        if let Some(build) = self.build_command(changed) {
+            let output = Arc::clone(&self.options.command_output);
+            let result = custom_build::run(&build, &output).await;
+            result.map_err(|error| self.with_settings(error.into()))?;
+        }
         self.check_main()?;
         let bundle = if self.config.bundling.no_bundle {
             no_bundle::take(&self.config)
@@ -127,14 +131,11 @@ impl Project {
         self.finish(bundle).map_err(|error| self.with_settings(error))
     }
 
-    /// Runs the custom build command, unless only files changed that it does not read.
-    async fn run_build_command(&self, changed: Option<&[PathBuf]>) -> Result<(), BuildError> {
-        let Some(build) = &self.config.build else { return Ok(()) };
+    /// The custom build command, unless only files changed that it does not read.
+    fn build_command(&self, changed: Option<&[PathBuf]>) -> Option<CustomBuild> {
+        let build = self.config.build.as_ref()?;
         let concerns = |path: &PathBuf| build.watch_dirs.iter().any(|folder| path.starts_with(folder));
-        if changed.is_some_and(|changed| !changed.iter().any(concerns)) {
-            return Ok(());
-        }
-        custom_build::run(build, &self.options.command_output).await.map_err(|error| self.with_settings(error.into()))
+        changed.is_none_or(|changed| changed.iter().any(concerns)).then(|| build.clone())
     }
 
     /// The script must be there, and in a language that runs here.
@@ -319,4 +320,17 @@ fn content_id(version: &Version) -> String {
     }
     let hex: String = hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
     format!("{}-{}-5{}-8{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..32])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Project;
+
+    /// A server builds in a task that may move between threads.
+    #[test]
+    fn builds_may_move_between_threads() {
+        fn is_send<T: Send>(_: impl FnOnce(&'static mut Project) -> T) {}
+        is_send(|project| project.build());
+        is_send(|project| project.rebuild(&[]));
+    }
 }
