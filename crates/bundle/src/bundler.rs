@@ -191,6 +191,8 @@ impl Bundler {
         let memory = lock(&warm.memory);
         let mut inputs = memory.files();
         inputs.extend(warm.settings.iter().cloned());
+        // one that is not there yet counts too
+        inputs.insert(self.config.bundling.tsconfig.clone().unwrap_or_else(|| root.join("tsconfig.json")));
         inputs.extend(warm.additional.iter().map(|file| file.path.clone()));
         let fail = |errors: Vec<Diagnostic>| BuildError {
             watch_dirs: vec![self.config.bundling.base_dir.clone()],

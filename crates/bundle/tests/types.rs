@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use skep_bundle::{Mode, Project, types};
-use support::{npm_folder, options};
+use support::{has_node, npm_folder, options};
 
 const CONFIGURATION: &str = r#"{
     "name": "typed", "main": "src/index.ts", "compatibility_date": "2026-10-06",
@@ -84,6 +84,9 @@ fn declarations() {
     insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false }, {
         insta::assert_snapshot!("types", text);
     });
+    if !has_node() {
+        return;
+    }
     write(&root, "worker-configuration.d.ts", &text);
     write(
         &root,

@@ -10,7 +10,7 @@ use std::process::Command;
 
 use skep_bundle::{Mode, Project};
 use skep_scaffold::{Language, NewProject, Template, files};
-use support::{npm_folder, options};
+use support::{has_node, npm_folder, options};
 
 fn project(template: Template, language: Language) -> NewProject {
     NewProject::new(format!("my-{}", template.name()), template, language, "2026-10-06".parse().unwrap()).unwrap()
@@ -46,6 +46,9 @@ fn run(folder: &Path, program: &str, arguments: &[&str]) {
 
 #[test]
 fn every_template_bundles() {
+    if !has_node() {
+        return;
+    }
     let shared = shared_folder();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     for (template, language) in all() {
@@ -64,6 +67,9 @@ fn every_template_bundles() {
 
 #[test]
 fn every_template_passes_its_tests() {
+    if !has_node() {
+        return;
+    }
     let shared = shared_folder();
     for (template, language) in all() {
         let folder = shared.join("tested").join(format!("{}-{}", template.name(), language.extension()));
@@ -77,6 +83,9 @@ fn every_template_passes_its_tests() {
 
 #[test]
 fn a_new_project_installs_what_it_needs() {
+    if !has_node() {
+        return;
+    }
     let shared = shared_folder();
     for template in [Template::Hello, Template::Hono] {
         let folder = shared.parent().unwrap().join(format!("test-scaffold-installed-{}", template.name()));

@@ -26,6 +26,13 @@ pub(crate) fn copy_folder(from: &Path, to: &Path) {
     }
 }
 
+/// Whether Node.js and npm are there: tests that need them have nothing to say elsewhere.
+pub(crate) fn has_node() -> bool {
+    ["node", "npm"]
+        .iter()
+        .all(|program| Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success()))
+}
+
 /// Starts a build in Node.js and returns the body it answers a GET with.
 pub(crate) fn run_in_node(build: &Build, path: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
