@@ -15,7 +15,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use rolldown_common::{Output, OutputChunk, ScanMode};
+use rolldown::{Bundle, BundleOutput};
+use rolldown_common::{BundleMode, Output, OutputChunk, ScanMode};
 use rolldown_error::BuildDiagnostic;
 use sha1::{Digest, Sha1};
 use skep_worker::{Binding, BindingKind, EntryFormat, Module, ModuleContent};
@@ -30,7 +31,7 @@ use crate::rules::Rules;
 
 /// What a script was made into.
 #[derive(Debug)]
-pub(crate) struct Bundle {
+pub(crate) struct Bundled {
     /// The name of the main module.
     pub(crate) main: String,
     pub(crate) format: EntryFormat,
@@ -72,14 +73,13 @@ impl Bundler {
     ///
     /// # Errors
     /// What rolldown finds, imports that cannot be found, files that no rule fits, a script without handlers.
-    pub(crate) async fn build(&mut self, changed: Option<&[PathBuf]>) -> Result<Bundle, BuildError> {
+    pub(crate) async fn build(&mut self, changed: Option<&[PathBuf]>) -> Result<Bundled, BuildError> {
         let additional = additional::find(&self.config);
         if let Some(mut warm) = self.warm.take() {
             let modules =
                 changed.and_then(|changed| warm.modules_of(changed)).filter(|_| warm.additional == additional);
             if let Some(modules) = modules {
-                let scan = ScanMode::Partial(modules.into_iter().map(Into::into).collect());
-                if let Ok(output) = warm.engine.incremental_generate(scan).await
+                if let Some(output) = warm.rebuild(&modules).await
                     && !lock(&warm.memory).is_incomplete()
                     && let Ok(bundle) = self.finish(&mut warm, output.assets)
                 {
@@ -93,7 +93,7 @@ impl Bundler {
         self.build_anew(additional).await
     }
 
-    async fn build_anew(&mut self, additional: Vec<additional::File>) -> Result<Bundle, BuildError> {
+    async fn build_anew(&mut self, additional: Vec<additional::File>) -> Result<Bundled, BuildError> {
         let mut warm = self.start(additional)?;
         let result = warm.engine.generate().await;
         let output = match result {
@@ -183,7 +183,7 @@ impl Bundler {
     }
 
     /// Takes what rolldown made and what the plugin saw.
-    fn finish(&self, warm: &mut Warm, assets: Vec<Output>) -> Result<Bundle, BuildError> {
+    fn finish(&self, warm: &mut Warm, assets: Vec<Output>) -> Result<Bundled, BuildError> {
         let root = &self.config.root;
         warm.settings.extend(
             warm.read_files().into_iter().filter(|file| file.extension().is_some_and(|extension| extension == "json")),
@@ -230,7 +230,7 @@ impl Bundler {
         let mut warnings = warm.warnings.clone();
         warnings.extend(refusals::of_node(&self.config, &memory));
         modules.extend(additional::modules(&self.config, &warm.additional, &main).map_err(fail)?);
-        Ok(Bundle { main, format: self.format, modules, bindings, warnings: report::tidy(warnings), inputs })
+        Ok(Bundled { main, format: self.format, modules, bindings, warnings: report::tidy(warnings), inputs })
     }
 }
 
@@ -240,6 +240,22 @@ impl Warm {
         let memory = lock(&self.memory);
         let of = |file: &PathBuf| memory.modules_of(file).filter(|_| file.is_file() && !self.settings.contains(file));
         changed.iter().map(of).collect::<Option<Vec<_>>>().map(|modules| modules.into_iter().flatten().collect())
+    }
+
+    /// Builds after these modules changed; none if that did not work, or if they import other modules than before: the
+    /// graph is trusted only as long as its edges are the same.
+    async fn rebuild(&mut self, modules: &BTreeSet<String>) -> Option<BundleOutput> {
+        let memory = Arc::clone(&self.memory);
+        let before = lock(&memory).imports_of(modules);
+        let scan = ScanMode::Partial(modules.iter().map(|id| id.as_str().into()).collect());
+        let build = async |bundle: &mut Bundle| {
+            let graph = bundle.scan_modules(scan).await?;
+            if lock(&memory).imports_of(modules) != before {
+                return Ok(None);
+            }
+            bundle.bundle_generate(graph).await.map(Some)
+        };
+        self.engine.with_cached_bundle_experimental(BundleMode::IncrementalBuild, build).await.ok().flatten()
     }
 
     /// The files that rolldown read in its last build.

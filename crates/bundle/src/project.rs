@@ -7,7 +7,7 @@ use std::sync::Arc;
 use sha1::{Digest, Sha1};
 use skep_worker::{Binding, BindingKind, EntryFormat, Limit, LimitExceeded, Module, ModuleContent, Secret, Version};
 
-use crate::bundler::{Bundle, Bundler, additional};
+use crate::bundler::{Bundled, Bundler, additional};
 use crate::config::{self, Config, CustomBuild, Loaded};
 use crate::diagnostic::{BuildError, Diagnostic};
 use crate::options::{Mode, Options};
@@ -180,9 +180,9 @@ impl Project {
         error
     }
 
-    fn finish(&self, bundle: Bundle) -> Result<Build, BuildError> {
+    fn finish(&self, bundle: Bundled) -> Result<Build, BuildError> {
         let config = &self.config;
-        let Bundle { main, format, mut modules, bindings: mut module_bindings, mut warnings, inputs } = bundle;
+        let Bundled { main, format, mut modules, bindings: mut module_bindings, mut warnings, inputs } = bundle;
         let mut inputs: BTreeSet<PathBuf> = inputs.into_iter().chain(self.settings.iter().cloned()).collect();
         inputs.insert(config.main.clone());
         module_bindings.extend(self.blobs(format, &mut modules, &mut inputs)?);

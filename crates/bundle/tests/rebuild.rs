@@ -205,3 +205,76 @@ fn settings_change() {
     let other = "const k = (name: string) => `${name}!`; export const text = <b>x</b>;";
     session.check(&[("tsconfig.json", Some(&tsconfig("k"))), ("src/other.tsx", Some(other))], "new b! 1");
 }
+
+/// A stream of numbers that is the same in every run.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % bound
+    }
+}
+
+/// A module that imports some modules of higher numbers. `edges` decides which ones, `body` how, and what else it does.
+fn random_module(index: usize, count: usize, edges: usize, body: usize) -> String {
+    let mut edges = Numbers(edges as u64);
+    let mut body = Numbers(body as u64);
+    let mut text = String::new();
+    let mut parts = vec![format!("'{index}.{}'", body.below(1000))];
+    for other in index + 1..count {
+        let way = match edges.below(8) {
+            0..3 => body.below(5),
+            3 => 5,
+            _ => continue,
+        };
+        match way {
+            0 => {
+                text.push_str(&format!("import {{ value as v{other} }} from './m{other}';\n"));
+                parts.push(format!("v{other}()"));
+            }
+            1 => {
+                text.push_str(&format!("import * as n{other} from './m{other}';\n"));
+                parts.push(format!("n{other}.value()"));
+            }
+            2 => text.push_str(&format!("export {{ value as r{other} }} from './m{other}';\n")),
+            3 => text.push_str(&format!("import './m{other}';\n")),
+            4 => parts.push(format!("require('./m{other}').value()")),
+            _ => text.push_str(&format!("export const late{other} = () => import('./m{other}');\n")),
+        }
+    }
+    if body.below(6) == 0 {
+        text.push_str(&format!("globalThis.seen{index} = true;\n"));
+    }
+    text + &format!("export const value = () => [{}].join();\n", parts.join(", "))
+}
+
+#[test]
+fn random_changes() {
+    const COUNT: usize = 9;
+    for seed in 1..=4 {
+        let mut numbers = Numbers(seed);
+        let mut edges: Vec<usize> = (0..COUNT).map(|_| numbers.below(1000)).collect();
+        let index = "import { value } from './m0'; export default { fetch: () => new Response(value()) };";
+        let modules: Vec<(String, String)> = (0..COUNT)
+            .map(|module| (format!("src/m{module}.ts"), random_module(module, COUNT, edges[module], 0)))
+            .collect();
+        let mut files = vec![CONFIGURATION, ("src/index.ts", index)];
+        files.extend(modules.iter().map(|(name, text)| (name.as_str(), text.as_str())));
+        let mut session = Session::new(&files);
+        for _ in 0..60 {
+            let mut changes = Vec::new();
+            for _ in 0..=numbers.below(2) {
+                let module = numbers.below(COUNT);
+                if numbers.below(5) == 0 {
+                    edges[module] = numbers.below(1000);
+                }
+                let text = random_module(module, COUNT, edges[module], numbers.below(1000));
+                changes.push((format!("src/m{module}.ts"), text));
+            }
+            let changes: Vec<(&str, Option<&str>)> =
+                changes.iter().map(|(name, text)| (name.as_str(), Some(text.as_str()))).collect();
+            session.change(&changes).unwrap();
+        }
+    }
+}

@@ -126,6 +126,21 @@ impl Memory {
         module.map_or_else(Vec::new, |module| module.exports.iter().map(ToString::to_string).collect())
     }
 
+    /// What modules import, each at its first line and later: the edges of the graph.
+    pub(super) fn imports_of(&self, ids: &BTreeSet<String>) -> Vec<(String, Vec<String>, Vec<String>)> {
+        let modules = self.modules.iter().filter(|module| ids.contains(module.id.as_str()));
+        let names = |ids: &mut dyn Iterator<Item = String>| ids.collect::<Vec<String>>();
+        let mut imports: Vec<_> = modules
+            .map(|module| {
+                let first = names(&mut module.imported_ids.iter().map(ToString::to_string));
+                let later = names(&mut module.dynamically_imported_ids.iter().map(ToString::to_string));
+                (module.id.to_string(), first, later)
+            })
+            .collect();
+        imports.sort();
+        imports
+    }
+
     /// The modules to read again because a file changed; none if only a full build will do.
     pub(super) fn modules_of(&self, file: &Path) -> Option<Vec<String>> {
         let id = file.to_str()?;
