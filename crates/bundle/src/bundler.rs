@@ -5,20 +5,24 @@
 //! that are in it; anything else is a new build.
 
 pub(crate) mod additional;
+mod memory;
 mod options;
 mod plugin;
+mod refusals;
 mod report;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use rolldown_common::{Output, OutputChunk, ScanMode};
+use rolldown::{Bundle, BundleOutput};
+use rolldown_common::{BundleMode, Output, OutputChunk, ScanMode};
 use rolldown_error::BuildDiagnostic;
 use sha1::{Digest, Sha1};
 use skep_worker::{Binding, BindingKind, EntryFormat, Module, ModuleContent};
 
-use self::plugin::{Memory, Refusal, WorkerPlugin, global_name, lock};
+use self::memory::{Memory, lock};
+use self::plugin::{WorkerPlugin, global_name};
 use crate::config::Config;
 use crate::diagnostic::{BuildError, Diagnostic};
 use crate::files;
@@ -27,7 +31,7 @@ use crate::rules::Rules;
 
 /// What a script was made into.
 #[derive(Debug)]
-pub(crate) struct Bundle {
+pub(crate) struct Bundled {
     /// The name of the main module.
     pub(crate) main: String,
     pub(crate) format: EntryFormat,
@@ -69,14 +73,13 @@ impl Bundler {
     ///
     /// # Errors
     /// What rolldown finds, imports that cannot be found, files that no rule fits, a script without handlers.
-    pub(crate) async fn build(&mut self, changed: Option<&[PathBuf]>) -> Result<Bundle, BuildError> {
+    pub(crate) async fn build(&mut self, changed: Option<&[PathBuf]>) -> Result<Bundled, BuildError> {
         let additional = additional::find(&self.config);
         if let Some(mut warm) = self.warm.take() {
             let modules =
                 changed.and_then(|changed| warm.modules_of(changed)).filter(|_| warm.additional == additional);
             if let Some(modules) = modules {
-                let scan = ScanMode::Partial(modules.into_iter().map(Into::into).collect());
-                if let Ok(output) = warm.engine.incremental_generate(scan).await
+                if let Some(output) = warm.rebuild(&modules).await
                     && !lock(&warm.memory).is_incomplete()
                     && let Ok(bundle) = self.finish(&mut warm, output.assets)
                 {
@@ -90,7 +93,7 @@ impl Bundler {
         self.build_anew(additional).await
     }
 
-    async fn build_anew(&mut self, additional: Vec<additional::File>) -> Result<Bundle, BuildError> {
+    async fn build_anew(&mut self, additional: Vec<additional::File>) -> Result<Bundled, BuildError> {
         let mut warm = self.start(additional)?;
         let result = warm.engine.generate().await;
         let output = match result {
@@ -129,6 +132,7 @@ impl Bundler {
             additional: additional.iter().map(|file| file.path.clone()).collect(),
             preserve_file_names: config.bundling.preserve_file_names,
             is_service_worker: self.format == EntryFormat::ServiceWorker,
+            has_legacy_decorators: options::has_legacy_decorators(config),
             memory: Arc::clone(&memory),
         };
         let options = options::rolldown_options(config, &self.options, self.format);
@@ -145,19 +149,19 @@ impl Bundler {
         let root = &self.config.root;
         let project = report::Project { root, memory: &memory };
         let mut all: Vec<Diagnostic> = errors.iter().map(|error| project.error(error)).collect();
-        all.extend(refused(root, &memory));
+        all.extend(refusals::all(root, &memory));
         all.extend(project.missing(&all));
         let mut files: BTreeSet<PathBuf> =
             memory.files().into_iter().chain(warm.read_files()).chain([self.config.main.clone()]).collect();
+        // what is missing may come: a file beside those that were read, or an installed package
+        let mut watch_dirs: BTreeSet<PathBuf> =
+            files.iter().filter_map(|file| file.parent()).map(Path::to_owned).collect();
+        watch_dirs.retain(|folder| !folder.components().any(|part| part.as_os_str() == "node_modules"));
         files.extend(
             all.iter()
                 .filter_map(|error| error.location.as_ref())
                 .map(|location| files::absolute(root, &location.file)),
         );
-        // what is missing may come: a file beside those that were read, or an installed package
-        let mut watch_dirs: BTreeSet<PathBuf> =
-            files.iter().filter_map(|file| file.parent()).map(Path::to_owned).collect();
-        watch_dirs.retain(|folder| !folder.components().any(|part| part.as_os_str() == "node_modules"));
         let packages = ["package.json", "node_modules/.package-lock.json"].map(|name| root.join(name));
         BuildError {
             errors: report::tidy(all),
@@ -179,7 +183,7 @@ impl Bundler {
     }
 
     /// Takes what rolldown made and what the plugin saw.
-    fn finish(&self, warm: &mut Warm, assets: Vec<Output>) -> Result<Bundle, BuildError> {
+    fn finish(&self, warm: &mut Warm, assets: Vec<Output>) -> Result<Bundled, BuildError> {
         let root = &self.config.root;
         warm.settings.extend(
             warm.read_files().into_iter().filter(|file| file.extension().is_some_and(|extension| extension == "json")),
@@ -187,22 +191,24 @@ impl Bundler {
         let memory = lock(&warm.memory);
         let mut inputs = memory.files();
         inputs.extend(warm.settings.iter().cloned());
+        // one that is not there yet counts too
+        inputs.insert(self.config.bundling.tsconfig.clone().unwrap_or_else(|| root.join("tsconfig.json")));
         inputs.extend(warm.additional.iter().map(|file| file.path.clone()));
         let fail = |errors: Vec<Diagnostic>| BuildError {
             watch_dirs: vec![self.config.bundling.base_dir.clone()],
             ..BuildError::new(report::tidy(errors), inputs.iter().cloned().collect())
         };
-        let mut errors = refused(root, &memory);
+        let mut errors = refusals::all(root, &memory);
         let chunk = main_chunk(&assets).ok_or_else(|| {
             fail(vec![
                 Diagnostic::error("the script is empty").hint("write a handler: export default { fetch() { … } }"),
             ])
         })?;
         if chunk.exports.is_empty() && self.format == EntryFormat::Module {
-            errors.push(no_handlers(root, &self.config.main, &chunk.code));
+            errors.push(refusals::no_handlers(root, &self.config.main));
         }
         if self.format == EntryFormat::ServiceWorker {
-            errors.extend(modules_in_a_service_worker(root, &memory));
+            errors.extend(refusals::modules_in_a_service_worker(root, &memory));
         }
         if !errors.is_empty() {
             return Err(fail(errors));
@@ -222,28 +228,9 @@ impl Bundler {
             modules.push(Module { name, content });
         }
         let mut warnings = warm.warnings.clone();
-        warnings.extend(self.warn_of_node(&memory));
+        warnings.extend(refusals::of_node(&self.config, &memory));
         modules.extend(additional::modules(&self.config, &warm.additional, &main).map_err(fail)?);
-        Ok(Bundle { main, format: self.format, modules, bindings, warnings: report::tidy(warnings), inputs })
-    }
-
-    /// Imports of Node.js's modules, unless the Worker has them.
-    fn warn_of_node(&self, memory: &Memory) -> Vec<Diagnostic> {
-        let compatibility = &self.config.compatibility;
-        if compatibility.is_on("nodejs_compat") {
-            return Vec::new();
-        }
-        let hint = if compatibility.asks_for("nodejs_compat") {
-            "it is a module of Node.js, and nodejs_compat is not supported yet: importing it fails when the Worker starts"
-        } else {
-            "it is a module of Node.js: it needs the compatibility flag nodejs_compat, which is not supported yet"
-        };
-        let warning = |(module, specifier): (String, String)| {
-            let shown = files::shown(&self.config.root, Path::new(&module)).display().to_string();
-            let warning = Diagnostic::warning(format!("{shown} imports \"{specifier}\"")).hint(hint);
-            Diagnostic { location: report::place_of_specifier(&self.config.root, &module, &specifier), ..warning }
-        };
-        memory.builtins().into_iter().map(warning).collect()
+        Ok(Bundled { main, format: self.format, modules, bindings, warnings: report::tidy(warnings), inputs })
     }
 }
 
@@ -253,6 +240,22 @@ impl Warm {
         let memory = lock(&self.memory);
         let of = |file: &PathBuf| memory.modules_of(file).filter(|_| file.is_file() && !self.settings.contains(file));
         changed.iter().map(of).collect::<Option<Vec<_>>>().map(|modules| modules.into_iter().flatten().collect())
+    }
+
+    /// Builds after these modules changed; none if that did not work, or if they import other modules than before: the
+    /// graph is trusted only as long as its edges are the same.
+    async fn rebuild(&mut self, modules: &BTreeSet<String>) -> Option<BundleOutput> {
+        let memory = Arc::clone(&self.memory);
+        let before = lock(&memory).imports_of(modules);
+        let scan = ScanMode::Partial(modules.iter().map(|id| id.as_str().into()).collect());
+        let build = async |bundle: &mut Bundle| {
+            let graph = bundle.scan_modules(scan).await?;
+            if lock(&memory).imports_of(modules) != before {
+                return Ok(None);
+            }
+            bundle.bundle_generate(graph).await.map(Some)
+        };
+        self.engine.with_cached_bundle_experimental(BundleMode::IncrementalBuild, build).await.ok().flatten()
     }
 
     /// The files that rolldown read in its last build.
@@ -271,54 +274,6 @@ fn main_chunk(assets: &[Output]) -> Option<&OutputChunk> {
         Output::Chunk(chunk) => Some(&**chunk),
         Output::Asset(_) => None,
     })
-}
-
-/// Errors for imports that cannot be.
-fn refused(root: &Path, memory: &Memory) -> Vec<Diagnostic> {
-    let error = |(module, (specifier, refusal)): (String, (String, Refusal))| {
-        let error = match refusal {
-            Refusal::NotFound => {
-                let folder = Path::new(&module).parent().unwrap_or(root);
-                let missing = files::absolute(folder, Path::new(&specifier));
-                let hint = files::did_you_mean(root, &missing).unwrap_or_else(|| "check the path".to_owned());
-                Diagnostic::error(format!("\"{specifier}\" cannot be found")).hint(hint)
-            }
-            Refusal::Shadowed(kind) => {
-                let name = kind.name();
-                Diagnostic::error(format!("\"{specifier}\" fits a rule that an earlier rule of type {name} ends"))
-                    .hint("add \"fallthrough\": true to the earlier rule")
-            }
-            Refusal::NoRule(extension) => {
-                let kind =
-                    if matches!(extension.as_str(), "css" | "md" | "svg" | "xml" | "csv") { "Text" } else { "Data" };
-                Diagnostic::error(format!("no rule says what a .{extension} file is"))
-                    .hint(format!("add to \"rules\": {{ \"type\": \"{kind}\", \"globs\": [\"**/*.{extension}\"] }}"))
-            }
-        };
-        Diagnostic { location: report::place_of_specifier(root, &module, &specifier), ..error }
-    };
-    memory.refused().into_iter().map(error).collect()
-}
-
-/// The error for a script that nothing can call.
-fn no_handlers(root: &Path, main: &Path, code: &str) -> Diagnostic {
-    let shown = files::shown(root, main).display().to_string();
-    let hint = if code.contains("module.exports") {
-        "write export default { … } in place of module.exports = { … }"
-    } else {
-        "add export default { async fetch(request, env, ctx) { … } }"
-    };
-    Diagnostic::error(format!("{shown} has no handlers: it exports nothing and listens for no event")).hint(hint)
-}
-
-/// Errors for imports that a classic script cannot have.
-fn modules_in_a_service_worker(root: &Path, memory: &Memory) -> Vec<Diagnostic> {
-    let error = |(module, specifier): (String, String)| {
-        let error = Diagnostic::error(format!("a Worker in the service worker format cannot import \"{specifier}\""))
-            .hint("write export default { … } in place of addEventListener(…)");
-        Diagnostic { location: report::place_of_specifier(root, &module, &specifier), ..error }
-    };
-    memory.runtime_modules().into_iter().map(error).collect()
 }
 
 /// The hash that names a module: SHA-1 in hexadecimal, as wrangler has it.

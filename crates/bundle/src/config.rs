@@ -7,6 +7,7 @@ pub(crate) mod bindings;
 mod find;
 mod keys;
 mod read;
+mod sections;
 pub(crate) mod settings;
 
 pub use read::is_valid_name;
@@ -204,6 +205,6 @@ pub(crate) fn load(options: &Options) -> Result<Loaded, BuildError> {
     };
     match read::read(options, &document, &root, &found, script) {
         Ok((config, warnings)) => Ok(Loaded { config: Config { document, ..config }, warnings, inputs }),
-        Err((errors, warnings)) => Err(BuildError { warnings, ..fail(errors) }),
+        Err(read::Findings { errors, warnings }) => Err(BuildError { warnings, ..fail(errors) }),
     }
 }

@@ -164,7 +164,7 @@ pub struct BuildError {
     pub warnings: Vec<Diagnostic>,
     /// Every file that was read or missed: a change in one of them may mend it.
     pub inputs: Vec<PathBuf>,
-    /// Folders in which a new file may mend it.
+    /// Folders in which a new file may mend it, at any depth, `node_modules` and `.wrangler` left out.
     pub watch_dirs: Vec<PathBuf>,
 }
 

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 use skep_worker::{EntryFormat, Module};
 
-use crate::bundler::{Bundle, additional};
+use crate::bundler::{Bundled, additional};
 use crate::config::Config;
 use crate::diagnostic::{BuildError, Diagnostic};
 use crate::files;
@@ -26,7 +26,7 @@ pub(crate) fn is_service_worker(source: &str) -> bool {
 ///
 /// # Errors
 /// The script needs compiling, or a file cannot be read.
-pub(crate) fn take(config: &Config) -> Result<Bundle, BuildError> {
+pub(crate) fn take(config: &Config) -> Result<Bundled, BuildError> {
     let found = additional::find(config);
     let mut inputs: Vec<PathBuf> = found.iter().map(|file| file.path.clone()).collect();
     inputs.push(config.main.clone());
@@ -55,7 +55,7 @@ pub(crate) fn take(config: &Config) -> Result<Bundle, BuildError> {
         .map_err(|error| fail(vec![error]))?;
     let mut modules = vec![Module { name: main.clone(), content }];
     modules.extend(additional::modules(config, &found, &main).map_err(&fail)?);
-    Ok(Bundle {
+    Ok(Bundled {
         main,
         format: if is_service_worker { EntryFormat::ServiceWorker } else { EntryFormat::Module },
         modules,

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use sha1::{Digest, Sha1};
 use skep_worker::{Binding, BindingKind, EntryFormat, Limit, LimitExceeded, Module, ModuleContent, Secret, Version};
 
-use crate::bundler::{Bundle, Bundler, additional};
-use crate::config::{self, Config, Loaded};
+use crate::bundler::{Bundled, Bundler, additional};
+use crate::config::{self, Config, CustomBuild, Loaded};
 use crate::diagnostic::{BuildError, Diagnostic};
 use crate::options::{Mode, Options};
 use crate::rules::Rules;
@@ -24,12 +24,12 @@ pub struct Build {
     pub warnings: Vec<Diagnostic>,
     /// Every file that was read or looked for: a change in one of them may change the version.
     pub inputs: Vec<PathBuf>,
-    /// Folders in which a new file may change the version.
+    /// Folders in which a new file may change the version, at any depth, `node_modules` and `.wrangler` left out.
     pub watch_dirs: Vec<PathBuf>,
 }
 
 /// A build that runs. Boxed, so that the bundler's code is compiled in this crate and not in each that builds.
-pub type Building<'a> = Pin<Box<dyn Future<Output = Result<Build, BuildError>> + 'a>>;
+pub type Building<'a> = Pin<Box<dyn Future<Output = Result<Build, BuildError>> + Send + 'a>>;
 
 /// A project on disk.
 pub struct Project {
@@ -124,7 +124,11 @@ impl Project {
     }
 
     async fn build_changed(&mut self, changed: Option<&[PathBuf]>) -> Result<Build, BuildError> {
-        self.run_build_command(changed).await?;
+        if let Some(build) = self.build_command(changed) {
+            let output = Arc::clone(&self.options.command_output);
+            let result = custom_build::run(&build, &output).await;
+            result.map_err(|error| self.with_settings(error.into()))?;
+        }
         self.check_main()?;
         let bundle = if self.config.bundling.no_bundle {
             no_bundle::take(&self.config)
@@ -135,14 +139,11 @@ impl Project {
         self.finish(bundle).map_err(|error| self.with_settings(error))
     }
 
-    /// Runs the custom build command, unless only files changed that it does not read.
-    async fn run_build_command(&self, changed: Option<&[PathBuf]>) -> Result<(), BuildError> {
-        let Some(build) = &self.config.build else { return Ok(()) };
+    /// The custom build command, unless only files changed that it does not read.
+    fn build_command(&self, changed: Option<&[PathBuf]>) -> Option<CustomBuild> {
+        let build = self.config.build.as_ref()?;
         let concerns = |path: &PathBuf| build.watch_dirs.iter().any(|folder| path.starts_with(folder));
-        if changed.is_some_and(|changed| !changed.iter().any(concerns)) {
-            return Ok(());
-        }
-        custom_build::run(build, &self.options.command_output).await.map_err(|error| self.with_settings(error.into()))
+        changed.is_none_or(|changed| changed.iter().any(concerns)).then(|| build.clone())
     }
 
     /// The script must be there, and in a language that runs here.
@@ -187,9 +188,9 @@ impl Project {
         error
     }
 
-    fn finish(&self, bundle: Bundle) -> Result<Build, BuildError> {
+    fn finish(&self, bundle: Bundled) -> Result<Build, BuildError> {
         let config = &self.config;
-        let Bundle { main, format, mut modules, bindings: mut module_bindings, mut warnings, inputs } = bundle;
+        let Bundled { main, format, mut modules, bindings: mut module_bindings, mut warnings, inputs } = bundle;
         let mut inputs: BTreeSet<PathBuf> = inputs.into_iter().chain(self.settings.iter().cloned()).collect();
         inputs.insert(config.main.clone());
         module_bindings.extend(self.blobs(format, &mut modules, &mut inputs)?);
@@ -327,4 +328,17 @@ fn content_id(version: &Version) -> String {
     }
     let hex: String = hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
     format!("{}-{}-5{}-8{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..32])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Project;
+
+    /// A server builds in a task that may move between threads.
+    #[test]
+    fn builds_may_move_between_threads() {
+        fn is_send<T: Send>(_: impl FnOnce(&'static mut Project) -> T) {}
+        is_send(|project| project.build());
+        is_send(|project| project.rebuild(&[]));
+    }
 }

@@ -26,7 +26,7 @@ fn open(file: &str, text: &str, change: impl Fn(&mut Options)) -> String {
             }
             warnings.iter().fold(shown, |shown, warning| format!("{shown}\n{warning}"))
         }
-        Err(error) => error.to_string(),
+        Err(error) => error.warnings.iter().fold(error.to_string(), |shown, warning| format!("{shown}\n{warning}")),
     };
     shown.replace(&root.display().to_string(), "<root>")
 }

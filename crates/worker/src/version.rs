@@ -61,7 +61,8 @@ pub struct Module {
 /// <https://developers.cloudflare.com/workers/wrangler/bundling/#including-non-javascript-modules>
 #[derive(Clone, Debug)]
 pub enum ModuleContent {
-    /// An ES module's source, and its source map (JSON, version 3) if there is one.
+    /// An ES module's source, and its source map (JSON, version 3) if there is one. The main module of a version in the service
+    /// worker format is a classic script.
     EsModule {
         /// The JavaScript source.
         source: Arc<str>,

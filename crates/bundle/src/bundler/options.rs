@@ -99,7 +99,12 @@ fn jsx(config: &Config) -> JsxOptions {
     }
 }
 
-/// The TypeScript configuration's words about JSX, with what it extends. A configuration that cannot be read has none: rolldown
+/// Whether decorators are compiled as TypeScript had them before the standard.
+pub(super) fn has_legacy_decorators(config: &Config) -> bool {
+    compiler_options(config).experimental_decorators == Some(true)
+}
+
+/// The TypeScript configuration's words about JSX and decorators, with what it extends. A configuration that cannot be read has none: rolldown
 /// reports it.
 fn compiler_options(config: &Config) -> oxc_resolver::CompilerOptions {
     use oxc_resolver::{ResolveOptions, Resolver, TsconfigDiscovery, TsconfigOptions, TsconfigReferences};

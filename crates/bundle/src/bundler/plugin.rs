@@ -4,19 +4,22 @@
 //! It remembers what it saw module by module, because rolldown asks again only about modules that changed.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
-use bytes::Bytes;
 use nodejs_built_in_modules::is_nodejs_builtin_module;
+use oxc::ast::ast::{AccessorProperty, Decorator};
+use oxc::ast_visit::Visit;
+use oxc::span::Span;
 use rolldown_common::{ImportKind, ModuleInfo, ModuleType, ResolvedExternal};
 use rolldown_plugin::{
     HookBuildEndArgs, HookLoadArgs, HookLoadOutput, HookLoadReturn, HookNoopReturn, HookResolveIdArgs,
-    HookResolveIdOutput, HookResolveIdReturn, HookUsage, Plugin, PluginContext, PluginContextResolveOptions,
-    SharedLoadPluginContext,
+    HookResolveIdOutput, HookResolveIdReturn, HookTransformAstArgs, HookTransformAstReturn, HookUsage, Plugin,
+    PluginContext, PluginContextResolveOptions, SharedLoadPluginContext,
 };
 
+use super::memory::{Collected, Memory, Refusal, Seen, Unknown, lock};
 use crate::files;
 use crate::rules::{RuleKind, Rules};
 
@@ -39,134 +42,9 @@ pub(super) struct WorkerPlugin {
     pub(super) additional: HashSet<PathBuf>,
     pub(super) preserve_file_names: bool,
     pub(super) is_service_worker: bool,
+    /// Whether decorators are compiled as TypeScript had them before the standard.
+    pub(super) has_legacy_decorators: bool,
     pub(super) memory: Arc<Mutex<Memory>>,
-}
-
-/// What was seen.
-#[derive(Debug, Default)]
-pub(super) struct Memory {
-    seen: HashMap<String, Seen>,
-    /// Modules that are not bundled, by the specifier they are imported by in the output.
-    collected: BTreeMap<String, Collected>,
-    /// Every module that the script reaches, by its id.
-    reached: BTreeSet<String>,
-    /// What is known of every module.
-    modules: Vec<Arc<ModuleInfo>>,
-}
-
-/// What one module imports, where that is not the bundler's business alone.
-#[derive(Debug, Default)]
-struct Seen {
-    /// Modules of Node.js, as written.
-    builtins: BTreeSet<String>,
-    /// Modules of the runtime, as written.
-    runtime: BTreeSet<String>,
-    /// Files that are not bundled, by the specifier in the output.
-    collected: BTreeSet<String>,
-    /// What was not found by an `import`, as written. rolldown tells of it too, but only after a build that went well.
-    missing: BTreeSet<String>,
-    /// What was not found by a `require()`: an error unless it stands in a `try`, which rolldown knows.
-    missing_required: bool,
-    /// Imports that cannot be: as written, and why.
-    refused: Vec<(String, Refusal)>,
-}
-
-/// Why an import cannot be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
-    /// There is no such file.
-    NotFound,
-    /// Only a rule fits that an earlier one ended.
-    Shadowed(RuleKind),
-    /// No rule fits a file of this extension, and it is not one that is bundled.
-    NoRule(String),
-}
-
-/// A module that is not bundled.
-#[derive(Clone, Debug)]
-pub(super) struct Collected {
-    pub(super) kind: RuleKind,
-    pub(super) path: PathBuf,
-    pub(super) content: Bytes,
-}
-
-impl Memory {
-    /// What reached modules import of Node.js: module, as written.
-    pub(super) fn builtins(&self) -> Vec<(String, String)> {
-        self.of_reached(|seen| seen.builtins.iter().cloned().collect())
-    }
-
-    /// What reached modules import of the runtime: module, as written.
-    pub(super) fn runtime_modules(&self) -> Vec<(String, String)> {
-        self.of_reached(|seen| seen.builtins.iter().chain(&seen.runtime).cloned().collect())
-    }
-
-    /// Imports of reached modules that cannot be: module, as written and why.
-    pub(super) fn refused(&self) -> Vec<(String, (String, Refusal))> {
-        self.of_reached(|seen| seen.refused.clone())
-    }
-
-    /// Modules that are not bundled, of reached modules only.
-    pub(super) fn collected(&self) -> BTreeMap<String, Collected> {
-        let specifiers = self.of_reached(|seen| seen.collected.iter().cloned().collect());
-        let module =
-            |(_, specifier): (String, String)| Some((specifier.clone(), self.collected.get(&specifier)?.clone()));
-        specifiers.into_iter().filter_map(module).collect()
-    }
-
-    /// What reached modules import that was not found: module, as written.
-    pub(super) fn missing(&self) -> Vec<(String, String)> {
-        self.of_reached(|seen| seen.missing.iter().cloned().collect())
-    }
-
-    /// Whether a reached module asks for something that was not found.
-    pub(super) fn is_incomplete(&self) -> bool {
-        let mut seen = self.reached.iter().filter_map(|id| self.seen.get(id));
-        seen.any(|seen| seen.missing_required || !seen.missing.is_empty())
-    }
-
-    /// Every file that the script reaches.
-    pub(super) fn files(&self) -> BTreeSet<PathBuf> {
-        let files = self
-            .reached
-            .iter()
-            .map(|id| PathBuf::from(id.split('?').next().unwrap_or(id)))
-            .filter(|path| path.is_absolute());
-        files.chain(self.collected().into_values().map(|module| module.path)).collect()
-    }
-
-    /// What a module exports.
-    pub(super) fn exports(&self, id: &str) -> Vec<String> {
-        let module = self.modules.iter().find(|module| module.id.as_str() == id);
-        module.map_or_else(Vec::new, |module| module.exports.iter().map(ToString::to_string).collect())
-    }
-
-    /// The modules to read again because a file changed; none if only a full build will do.
-    pub(super) fn modules_of(&self, file: &Path) -> Option<Vec<String>> {
-        let id = file.to_str()?;
-        if self.reached.contains(id) {
-            return Some(vec![id.to_owned()]);
-        }
-        let specifiers: Vec<&String> =
-            self.collected.iter().filter(|(_, module)| module.path == file).map(|(name, _)| name).collect();
-        let importers: Vec<String> = self
-            .seen
-            .iter()
-            .filter(|(_, seen)| specifiers.iter().any(|specifier| seen.collected.contains(*specifier)))
-            .map(|(id, _)| id.clone())
-            .collect();
-        (!importers.is_empty()).then_some(importers)
-    }
-
-    fn of_reached<T>(&self, of: impl Fn(&Seen) -> Vec<T>) -> Vec<(String, T)> {
-        let seen = self.reached.iter().filter_map(|id| Some((id, self.seen.get(id)?)));
-        seen.flat_map(|(id, seen)| of(seen).into_iter().map(|item| (id.clone(), item))).collect()
-    }
-}
-
-/// The memory, also after a panic elsewhere: it holds no invariant that a panic could break.
-pub(super) fn lock(memory: &Mutex<Memory>) -> MutexGuard<'_, Memory> {
-    memory.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// An import to resolve.
@@ -344,13 +222,37 @@ pub(super) fn global_name(specifier: &str) -> String {
     format!("_{name}")
 }
 
+/// Looks for the first piece of syntax that V8 does not know and that rolldown does not compile.
+struct UnknownSyntax {
+    has_legacy_decorators: bool,
+    found: Option<Unknown>,
+}
+
+impl UnknownSyntax {
+    fn note(&mut self, name: &'static str, span: Span) {
+        self.found.get_or_insert(Unknown { name, span: span.start as usize..span.end as usize });
+    }
+}
+
+impl<'a> Visit<'a> for UnknownSyntax {
+    fn visit_decorator(&mut self, decorator: &Decorator<'a>) {
+        if !self.has_legacy_decorators {
+            self.note("a decorator", decorator.span);
+        }
+    }
+
+    fn visit_accessor_property(&mut self, property: &AccessorProperty<'a>) {
+        self.note("an accessor", property.span);
+    }
+}
+
 impl Plugin for WorkerPlugin {
     fn name(&self) -> Cow<'static, str> {
         "skep:worker".into()
     }
 
     fn register_hook_usage(&self) -> HookUsage {
-        HookUsage::ResolveId | HookUsage::Load | HookUsage::BuildEnd
+        HookUsage::ResolveId | HookUsage::Load | HookUsage::TransformAst | HookUsage::BuildEnd
     }
 
     async fn resolve_id(&self, ctx: &PluginContext, args: &HookResolveIdArgs<'_>) -> HookResolveIdReturn {
@@ -391,6 +293,18 @@ impl Plugin for WorkerPlugin {
             return code(tokio::fs::read_to_string(path).await?, ModuleType::Jsx);
         }
         Ok(None)
+    }
+
+    async fn transform_ast(&self, _ctx: &PluginContext, args: HookTransformAstArgs<'_>) -> HookTransformAstReturn {
+        let source = args.ast.source();
+        if !args.id.contains("node_modules") && (source.contains('@') || source.contains("accessor")) {
+            let mut finder = UnknownSyntax { has_legacy_decorators: self.has_legacy_decorators, found: None };
+            finder.visit_program(args.ast.program());
+            if let Some(unknown) = finder.found {
+                self.see(Some(args.id), |seen| seen.unknown = Some(unknown));
+            }
+        }
+        Ok(args.ast)
     }
 
     async fn build_end(&self, ctx: &PluginContext, args: Option<&HookBuildEndArgs<'_>>) -> HookNoopReturn {

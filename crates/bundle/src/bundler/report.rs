@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rolldown_error::{BuildDiagnostic, DiagnosticOptions, EventKind};
 use skep_worker::compatibility::nearest;
 
-use super::plugin::Memory;
+use super::memory::Memory;
 use crate::diagnostic::{Diagnostic, Location, Severity};
 use crate::document::Document;
 use crate::files;
@@ -32,6 +32,10 @@ impl Project<'_> {
             }
             EventKind::UnloadableDependencyError => self.unloadable(error, &complaint),
             EventKind::TsConfigError => return self.typescript_configuration(complaint.message),
+            EventKind::UnsupportedFeatureError if complaint.message.starts_with("Top-level await") => {
+                Diagnostic::error("a Worker in the service worker format cannot await at its top level")
+                    .hint("write export default { … } in place of addEventListener(…)")
+            }
             EventKind::RequireTlaError => Diagnostic::error("require() of a module that has a top-level await")
                 .hint("use await import() in place of require()"),
             _ => Diagnostic::error(complaint.message)

@@ -1,7 +1,7 @@
 //! What the tests of this crate share.
 #![allow(dead_code, reason = "each test takes what it needs")]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use skep_bundle::{Build, Mode, Options};
@@ -24,6 +24,13 @@ pub(crate) fn copy_folder(from: &Path, to: &Path) {
             std::fs::copy(entry.path(), to.join(name)).unwrap();
         }
     }
+}
+
+/// Whether Node.js and npm are there: tests that need them have nothing to say elsewhere.
+pub(crate) fn has_node() -> bool {
+    ["node", "npm"]
+        .iter()
+        .all(|program| Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success()))
 }
 
 /// Starts a build in Node.js and returns the body it answers a GET with.
@@ -64,4 +71,23 @@ pub(crate) fn run_in_node(build: &Build, path: &str) -> String {
     let output = Command::new("node").arg("run.mjs").current_dir(folder.path()).output().expect("Node.js is installed");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// A folder with npm packages, installed once for all tests of this machine: `$HOME/.cache/skep/npm/<name>`.
+pub(crate) fn npm_folder(name: &str, packages: &[&str]) -> PathBuf {
+    let home = std::env::var_os("HOME").expect("there is a home folder");
+    let folder = Path::new(&home).join(".cache/skep/npm").join(format!("test-{name}"));
+    let marker = folder.join("installed");
+    let wanted = packages.join(" ");
+    if std::fs::read_to_string(&marker).is_ok_and(|installed| installed == wanted) {
+        return folder;
+    }
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("package.json"), "{ \"private\": true }").unwrap();
+    let mut npm = Command::new("npm");
+    npm.args(["install", "--no-audit", "--no-fund", "--loglevel=error"]).args(packages).current_dir(&folder);
+    let output = npm.output().expect("npm is installed");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    std::fs::write(marker, wanted).unwrap();
+    folder
 }

@@ -21,15 +21,15 @@ export class OutboundLinks {
 	}
 }
 
-/** Puts a text at the beginning of an element. */
+/** Puts words at the beginning of an element. */
 export class Banner {
-	constructor(text) {
-		this.text = text;
+	constructor(words) {
+		this.words = words;
 	}
 
 	element(body) {
 		// A text is escaped; pass { html: true } to insert markup that you trust.
-		body.prepend(this.text);
+		body.prepend(this.words);
 	}
 }
 

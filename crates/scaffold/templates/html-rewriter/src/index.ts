@@ -19,13 +19,13 @@ export class OutboundLinks {
 	}
 }
 
-/** Puts a text at the beginning of an element. */
+/** Puts words at the beginning of an element. */
 export class Banner {
-	constructor(private readonly text: string) {}
+	constructor(private readonly words: string) {}
 
 	element(body: Element): void {
 		// A text is escaped; pass { html: true } to insert markup that you trust.
-		body.prepend(this.text);
+		body.prepend(this.words);
 	}
 }
 
