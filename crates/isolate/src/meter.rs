@@ -14,11 +14,13 @@ use deno_core::OpState;
 use skep_web::{EventId, Events};
 use skep_worker::{Limit, Limits};
 
+use crate::helpers::Helpers;
 use crate::limits::{Verdict, exceeded_cpu};
 use crate::watchdog::Watch;
 
 pub(crate) struct Meter {
     watch: Arc<Watch>,
+    helpers: Arc<Helpers>,
     limits: Limits,
     /// CPU time up to which everything is charged.
     mark: Cell<u64>,
@@ -29,10 +31,11 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    pub(crate) fn new(watch: Arc<Watch>, limits: Limits) -> Rc<Self> {
+    pub(crate) fn new(watch: Arc<Watch>, limits: Limits, helpers: Arc<Helpers>) -> Rc<Self> {
         let mark = watch.now();
         Rc::new(Self {
             watch,
+            helpers,
             limits,
             mark: Cell::new(mark),
             starting: Cell::new(None),
@@ -78,13 +81,16 @@ impl Meter {
         events.record_ended();
     }
 
-    /// The turns of this poll are over: the time since the last mark is everybody's.
-    pub(crate) fn end_turns(&self, state: &mut OpState) {
+    /// The turns of this poll are over: the time since the last mark is everybody's. Gives a verdict when a limit is used up.
+    pub(crate) fn end_turns(&self, state: &mut OpState) -> Option<Verdict> {
         let spent = self.since_mark();
         let events = state.borrow_mut::<Events>();
-        events.charge_all(spent);
+        events.charge_all(spent + Duration::from_nanos(self.helpers.take()));
         events.record_ended();
         self.watch.end_turn();
+        // Turns that are too short for the watchdog add up.
+        let (event, used) = events.over_cpu()?;
+        Some(Verdict { exceeded: exceeded_cpu(Limit::Cpu, self.limits.cpu, used), event: Some(event) })
     }
 
     /// The watchdog's interrupt: charges the time since the last mark to the event whose code runs. Gives a verdict when

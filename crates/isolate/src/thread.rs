@@ -1,7 +1,6 @@
 //! The isolate's thread: takes commands, runs turns, and ends when a limit stops it or nobody holds it any more.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -11,13 +10,17 @@ use skep_worker::{Event, LimitExceeded};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::Options;
+use crate::helpers::{self, Helpers};
 use crate::inspector::Inspector;
+use crate::life::Life;
 use crate::limits::Verdict;
 use crate::runtime::{RunEvent, Runtime};
 
 /// Stack of an isolate's thread in bytes: V8 uses one mebibyte at most and stops deep recursion there; our own code needs
 /// little. Pages that are not used cost nothing.
 const STACK: usize = 4 * 1024 * 1024;
+/// Threads that an isolate may have for work that it need not wait for, such as making keys.
+const MOST_HELPERS: usize = 2;
 /// How often events are looked at whose `waitUntil()` may take too long.
 const WAIT_UNTIL_TICK: Duration = Duration::from_secs(1);
 
@@ -59,24 +62,31 @@ pub(crate) struct Started {
     pub(crate) inspector: Option<Inspector>,
 }
 
-/// Starts a thread with an isolate. It ends when the sender of `commands` is dropped; `over` is set then.
+/// Starts a thread with an isolate. It ends when the sender of `commands` is dropped, and `life` with it.
 pub(crate) fn spawn(
     options: Options,
     commands: mpsc::Receiver<Command>,
     started: oneshot::Sender<Result<Started, StartError>>,
-    over: Arc<AtomicBool>,
+    life: Arc<Life>,
 ) -> Result<(), StartError> {
     let name: String = format!("isolate {}", options.version.worker).chars().take(15).collect();
+    let helpers = Arc::new(Helpers::default());
     std::thread::Builder::new()
         .name(name)
         .stack_size(STACK)
         .spawn(move || {
-            let result = tokio::runtime::Builder::new_current_thread().enable_time().enable_io().build();
+            let result = tokio::runtime::Builder::new_current_thread()
+                .enable_time()
+                .enable_io()
+                .max_blocking_threads(MOST_HELPERS)
+                .on_thread_start(helpers::enter(&helpers))
+                .on_thread_stop(helpers::leave(&helpers))
+                .build();
             match result {
-                Ok(tokio) => tokio.block_on(run(options, commands, started, &over)),
+                Ok(tokio) => tokio.block_on(run(options, commands, started, &life, &helpers)),
                 Err(error) => drop(started.send(Err(StartError::Thread(error.to_string())))),
             }
-            over.store(true, Ordering::Release);
+            life.end();
         })
         .map(drop)
         .map_err(|error| StartError::Thread(error.to_string()))
@@ -86,9 +96,10 @@ async fn run(
     options: Options,
     mut commands: mpsc::Receiver<Command>,
     started: oneshot::Sender<Result<Started, StartError>>,
-    over: &AtomicBool,
+    life: &Arc<Life>,
+    helpers: &Arc<Helpers>,
 ) {
-    let mut runtime = match Runtime::start(&options).await {
+    let mut runtime = match Runtime::start(&options, life, helpers).await {
         Ok(runtime) => runtime,
         Err(error) => {
             drop(started.send(Err(error)));
@@ -109,7 +120,7 @@ async fn run(
         turn(&mut runtime, &mut commands, context)
     })
     .await;
-    over.store(true, Ordering::Release);
+    life.end();
     commands.close();
     if let Some(verdict) = verdict {
         fail_open_events(&runtime, verdict);
@@ -141,7 +152,10 @@ fn turn(
         return Poll::Ready(Some(verdict));
     }
     if idle {
-        runtime.with_events(skep_web::Events::fail_hung);
+        runtime.with_events(|events| {
+            events.fail_hung();
+            events.record_ended();
+        });
     }
     // Nobody can send anything any more; what is open is finished first.
     if !open && runtime.with_events(|events| events.is_empty()) {

@@ -83,6 +83,9 @@ pub struct Events {
     ended: Vec<(EventId, EventState)>,
     /// The sum of all equal shares of CPU time since the isolate began: an event's part is what was added while it was open.
     shared_cpu: Duration,
+    /// The sum of all charges, and where it must be before any event can have used up its limit.
+    charged: Duration,
+    next_look: Duration,
 }
 
 impl EventState {
@@ -93,7 +96,14 @@ impl EventState {
 
 impl Events {
     pub(crate) fn new(host: Host) -> Self {
-        Self { host, open: HashMap::new(), ended: Vec::new(), shared_cpu: Duration::ZERO }
+        Self {
+            host,
+            open: HashMap::new(),
+            ended: Vec::new(),
+            shared_cpu: Duration::ZERO,
+            charged: Duration::ZERO,
+            next_look: Duration::ZERO,
+        }
     }
 
     fn begin(&mut self, event: EventId, trigger: Trigger, head: Option<Head>, waiter: Waiter) {
@@ -123,6 +133,7 @@ impl Events {
 
     /// Charges CPU time to an event. Gives what it has used by now, or nothing if it is over.
     pub fn charge(&mut self, event: EventId, cpu: Duration) -> Option<Duration> {
+        self.charged += cpu;
         let shared = self.shared_cpu;
         let ended = self.ended.iter_mut().find(|(id, _)| *id == event).map(|(_, state)| state);
         let state = self.open.get_mut(&event.0).or(ended)?;
@@ -132,11 +143,24 @@ impl Events {
 
     /// Charges CPU time to all events of the current turn in equal shares.
     pub fn charge_all(&mut self, cpu: Duration) {
+        self.charged += cpu;
         if let Ok(events) = u32::try_from(self.open.len() + self.ended.len())
             && events > 0
         {
             self.shared_cpu += cpu / events;
         }
+    }
+
+    /// An event that has used up its CPU limit, and what it has used.
+    pub fn over_cpu(&mut self) -> Option<(EventId, Duration)> {
+        if self.charged < self.next_look {
+            return None;
+        }
+        let limit = self.host.limits.cpu;
+        let used = |(id, state): (&u32, &EventState)| (state.used_cpu(self.shared_cpu), EventId(*id));
+        let (most, event) = self.open.iter().map(used).max().unwrap_or((Duration::ZERO, EventId(0)));
+        self.next_look = self.charged + limit.saturating_sub(most);
+        (most >= limit).then_some((event, most))
     }
 
     /// Records the events that ended in the current turn: all its CPU time is charged.
