@@ -122,7 +122,10 @@ impl Runtime {
     pub(crate) fn end_turns(&mut self) {
         limits::check_outside_memory(self.js.v8_isolate(), &self.guard);
         let state = self.js.op_state();
-        if let Some(verdict) = self.meter.end_turns(&mut state.borrow_mut()) {
+        let mut state = state.borrow_mut();
+        let verdict = self.meter.end_turns(&mut state);
+        skep_web::events::close_bodies(&mut state);
+        if let Some(verdict) = verdict {
             self.guard.stop(verdict);
         }
     }

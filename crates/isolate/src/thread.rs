@@ -114,7 +114,8 @@ async fn run(
     let mut tick = tokio::time::interval(WAIT_UNTIL_TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let verdict = std::future::poll_fn(|context| {
-        if tick.poll_tick(context).is_ready() {
+        // Asked again after a tick, or it would not wake this thread for the next one.
+        while tick.poll_tick(context).is_ready() {
             runtime.end_late_events();
         }
         turn(&mut runtime, &mut commands, context)

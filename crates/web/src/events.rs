@@ -63,6 +63,8 @@ struct EventState {
     shared_before: Duration,
     subrequests: u32,
     connections: Arc<Semaphore>,
+    /// The resource of the request's body, 0 if there is none. It is closed with the event, read or not.
+    body: ResourceId,
     /// The handler and its `waitUntil()` promises are settled.
     settled: bool,
     /// The response is still being streamed.
@@ -81,6 +83,8 @@ pub struct Events {
     open: HashMap<u32, EventState>,
     /// Events that ended in the current turn, whose last CPU time is not charged yet.
     ended: Vec<(EventId, EventState)>,
+    /// Resources of events that ended.
+    abandoned: Vec<ResourceId>,
     /// The sum of all equal shares of CPU time since the isolate began: an event's part is what was added while it was open.
     shared_cpu: Duration,
     /// The sum of all charges, and where it must be before any event can have used up its limit.
@@ -100,6 +104,7 @@ impl Events {
             host,
             open: HashMap::new(),
             ended: Vec::new(),
+            abandoned: Vec::new(),
             shared_cpu: Duration::ZERO,
             charged: Duration::ZERO,
             next_look: Duration::ZERO,
@@ -120,6 +125,7 @@ impl Events {
             shared_before: self.shared_cpu,
             subrequests: 0,
             connections: Arc::new(Semaphore::new(self.host.limits.connections as usize)),
+            body: 0,
             settled: false,
             streaming: false,
         };
@@ -292,7 +298,17 @@ impl Events {
         match pumped {
             Pumped::Completely => {}
             Pumped::Abandoned => state.outcome = Outcome::Canceled,
-            Pumped::Failed(_) => state.outcome = Outcome::Exception,
+            Pumped::Failed(message) => {
+                state.outcome = Outcome::Exception;
+                let exception = Exception {
+                    name: "Error".to_owned(),
+                    message,
+                    stack: String::new(),
+                    limit: None,
+                    timestamp: SystemTime::now(),
+                };
+                self.host.observer.exception(&self.host.source(event), exception);
+            }
         }
         state.answered = Some(Instant::now());
         self.finish_if_over(event);
@@ -308,6 +324,9 @@ impl Events {
 
     /// The event is over. It is recorded when the turn's CPU time is charged.
     fn finish(&mut self, event: EventId, state: EventState) {
+        if state.body != 0 {
+            self.abandoned.push(state.body);
+        }
         self.ended.push((event, state));
     }
 
@@ -364,8 +383,22 @@ pub fn begin_fetch(
     let cf = parts.extensions.get::<RequestCf>().map_or_else(|| Arc::from("{}"), |cf| Arc::clone(&cf.0));
     let trigger = Trigger::Fetch { method: parts.method.as_str().to_owned(), url: url.clone(), status: None };
     let head = Head { url, headers: parts.headers, cf };
-    state.borrow_mut::<Events>().begin(event, trigger, Some(head), Waiter::Fetch(waiter));
+    let events = state.borrow_mut::<Events>();
+    events.begin(event, trigger, Some(head), Waiter::Fetch(waiter));
+    if let Some(state) = events.open.get_mut(&event.0) {
+        state.body = body_rid;
+    }
     body_rid
+}
+
+/// Closes the request bodies of events that are over, so that whoever sends one need not wait for a reader.
+pub fn close_bodies(state: &mut OpState) {
+    for rid in std::mem::take(&mut state.borrow_mut::<Events>().abandoned) {
+        // One that was read to its end, or given on, is gone.
+        if let Ok(resource) = state.resource_table.take_any(rid) {
+            resource.close();
+        }
+    }
 }
 
 /// The URL of a fetch event's request.

@@ -2,8 +2,14 @@
 
 mod abuse;
 mod abuse_cases;
+mod escape;
+mod handlers;
+mod memory;
+mod outbound;
+mod streams;
 
 fn main() {
-    let tests = [abuse::tests()];
+    let tests =
+        [abuse::tests(), escape::tests(), handlers::tests(), memory::tests(), outbound::tests(), streams::tests()];
     skep_test_support::main(tests.into_iter().flatten().collect());
 }
