@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use skep_bundle::Project;
+use skep_exchange::wake;
 use skep_gateway::{BindError, Listener, Server, ServerLimits, TlsError, self_signed};
 use skep_isolate::MemoryCache;
 use skep_observe::Observer;
@@ -86,7 +87,9 @@ pub enum DevError {
 /// # Errors
 /// When it cannot start. A project that cannot be built is no error: it may be mended.
 pub fn run(options: Options, printer: &Printer) -> Result<(), DevError> {
-    let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let _gathering = wake::gather();
+    let tokio = tokio::runtime::Builder::new_current_thread().enable_all().on_thread_park(wake::flush).build()?;
+    tokio.spawn(wake::Hub::run());
     let result = tokio.block_on(serve(options, printer));
     // What is still being handled ends with the process.
     tokio.shutdown_background();

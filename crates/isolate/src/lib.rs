@@ -16,7 +16,7 @@ mod watchdog;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use skep_exchange::{Failure, Reply, Request};
+use skep_exchange::{Failure, Reply, Request, wake};
 use skep_observe::Observer;
 use skep_web::EventId;
 use skep_worker::{Event, Version};
@@ -113,7 +113,8 @@ impl Isolate {
             return Reply::NotStarted(Box::new(request));
         }
         let mut waiting = CancelOnDrop { commands: &self.0.commands, event: Some(event) };
-        let reply = reply.await;
+        wake::flush_if_due();
+        let reply = wake::crossing(reply).await;
         waiting.event = None;
         reply.unwrap_or_else(|_| Reply::Failure(Failure::unusable("the isolate ended while it handled the request")))
     }

@@ -123,13 +123,13 @@ impl Runtime {
 
     /// Hands a request to the version's fetch handler. The answer goes to `waiter`.
     pub(crate) fn fetch(&mut self, event: EventId, request: Request, entrypoint: &str, waiter: oneshot::Sender<Reply>) {
-        let method = request.method().as_str().to_owned();
+        let method = request.method().clone();
         let state = self.js.op_state();
         let body = skep_web::events::begin_fetch(&mut state.borrow_mut(), event, request, waiter);
         let function = self.dispatcher.fetch.clone();
         self.call(event, &function, |scope| {
             let entrypoint = string(scope, entrypoint)?;
-            let method = string(scope, &method)?;
+            let method = string(scope, method.as_str())?;
             let props = v8::String::empty(scope).into();
             Some(vec![integer(scope, event.0), entrypoint, method, integer(scope, body), props])
         });
