@@ -30,6 +30,16 @@ struct Dispatcher {
     cancel: v8::Global<v8::Function>,
 }
 
+impl Dispatcher {
+    fn of(&self, run: &RunEvent) -> &v8::Global<v8::Function> {
+        match run {
+            RunEvent::Scheduled { .. } => &self.scheduled,
+            RunEvent::Queue { .. } => &self.queue,
+            RunEvent::Tail { .. } => &self.tail,
+        }
+    }
+}
+
 /// An event without a response.
 #[derive(Clone, Debug)]
 pub(crate) enum RunEvent {
@@ -126,8 +136,7 @@ impl Runtime {
         let method = request.method().clone();
         let state = self.js.op_state();
         let body = skep_web::events::begin_fetch(&mut state.borrow_mut(), event, request, waiter);
-        let function = self.dispatcher.fetch.clone();
-        self.call(event, &function, |scope| {
+        self.call(event, |dispatcher| &dispatcher.fetch, |scope| {
             let entrypoint = string(scope, entrypoint)?;
             let method = string(scope, method.as_str())?;
             let props = v8::String::empty(scope).into();
@@ -145,12 +154,7 @@ impl Runtime {
     ) {
         let state = self.js.op_state();
         state.borrow_mut().borrow_mut::<Events>().begin_run(event, run.trigger(), waiter);
-        let function = match run {
-            RunEvent::Scheduled { .. } => self.dispatcher.scheduled.clone(),
-            RunEvent::Queue { .. } => self.dispatcher.queue.clone(),
-            RunEvent::Tail { .. } => self.dispatcher.tail.clone(),
-        };
-        self.call(event, &function, |scope| {
+        self.call(event, |dispatcher| dispatcher.of(run), |scope| {
             let id = integer(scope, event.0);
             let entrypoint = string(scope, entrypoint)?;
             Some(match run {
@@ -170,8 +174,7 @@ impl Runtime {
     pub(crate) fn cancel(&mut self, event: EventId) {
         let state = self.js.op_state();
         if state.borrow_mut().borrow_mut::<Events>().cancel(event) {
-            let function = self.dispatcher.cancel.clone();
-            self.call(event, &function, |scope| Some(vec![integer(scope, event.0)]));
+            self.call(event, |dispatcher| &dispatcher.cancel, |scope| Some(vec![integer(scope, event.0)]));
         }
     }
 
@@ -179,13 +182,13 @@ impl Runtime {
     fn call(
         &mut self,
         event: EventId,
-        function: &v8::Global<v8::Function>,
+        function: impl FnOnce(&Dispatcher) -> &v8::Global<v8::Function>,
         arguments: impl for<'s> FnOnce(&mut v8::PinScope<'s, '_>) -> Option<Vec<v8::Local<'s, v8::Value>>>,
     ) {
         {
             deno_core::scope!(scope, self.js);
             v8::tc_scope!(let scope, scope);
-            let function = v8::Local::new(scope, function);
+            let function = v8::Local::new(scope, function(&self.dispatcher));
             let receiver = v8::undefined(scope).into();
             if let Some(arguments) = arguments(scope) {
                 function.call(scope, receiver, &arguments);
