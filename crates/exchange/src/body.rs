@@ -194,9 +194,8 @@ impl BodySender {
     /// Gives `false` when the reader is gone.
     pub async fn send(&mut self, chunk: Result<Bytes, BodyError>) -> bool {
         let Self { sender, crossing } = self;
-        let reserve = std::future::poll_fn(|context| {
-            sender.poll_reserve(&mut Context::from_waker(crossing.waker(context)))
-        });
+        let reserve =
+            std::future::poll_fn(|context| sender.poll_reserve(&mut Context::from_waker(crossing.waker(context))));
         reserve.await.is_ok() && sender.send_item(chunk).is_ok()
     }
 

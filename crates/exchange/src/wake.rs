@@ -116,9 +116,10 @@ struct CrossingWaker {
 
 impl Wake for CrossingWaker {
     fn wake(self: Arc<Self>) {
-        let at_home = self.hub.as_ref().is_some_and(|hub| {
-            HUB.with_borrow(|own| own.as_ref().is_some_and(|own| Arc::ptr_eq(own, hub)))
-        });
+        let at_home = self
+            .hub
+            .as_ref()
+            .is_some_and(|hub| HUB.with_borrow(|own| own.as_ref().is_some_and(|own| Arc::ptr_eq(own, hub))));
         if at_home {
             self.task.wake_by_ref();
             return;

@@ -128,7 +128,8 @@ fn path_is_normal(path: &str) -> bool {
         && !path.contains("/.")
         && !path.contains("/%2")
         && path.bytes().all(|byte| {
-            byte.is_ascii() && !matches!(byte, b'\\' | b'"' | b'<' | b'>' | b'`' | b'{' | b'}' | b'^' | b'|' | b'\'' | b'#')
+            byte.is_ascii()
+                && !matches!(byte, b'\\' | b'"' | b'<' | b'>' | b'`' | b'{' | b'}' | b'^' | b'|' | b'\'' | b'#')
         })
 }
 

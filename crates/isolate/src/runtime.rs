@@ -136,12 +136,16 @@ impl Runtime {
         let method = request.method().clone();
         let state = self.js.op_state();
         let body = skep_web::events::begin_fetch(&mut state.borrow_mut(), event, request, waiter);
-        self.call(event, |dispatcher| &dispatcher.fetch, |scope| {
-            let entrypoint = string(scope, entrypoint)?;
-            let method = string(scope, method.as_str())?;
-            let props = v8::String::empty(scope).into();
-            Some(vec![integer(scope, event.0), entrypoint, method, integer(scope, body), props])
-        });
+        self.call(
+            event,
+            |dispatcher| &dispatcher.fetch,
+            |scope| {
+                let entrypoint = string(scope, entrypoint)?;
+                let method = string(scope, method.as_str())?;
+                let props = v8::String::empty(scope).into();
+                Some(vec![integer(scope, event.0), entrypoint, method, integer(scope, body), props])
+            },
+        );
     }
 
     /// Hands an event without a response to its handler. What it returns goes to `waiter`.
@@ -154,20 +158,24 @@ impl Runtime {
     ) {
         let state = self.js.op_state();
         state.borrow_mut().borrow_mut::<Events>().begin_run(event, run.trigger(), waiter);
-        self.call(event, |dispatcher| dispatcher.of(run), |scope| {
-            let id = integer(scope, event.0);
-            let entrypoint = string(scope, entrypoint)?;
-            Some(match run {
-                RunEvent::Scheduled { cron, scheduled_time } => {
-                    let time = v8::Number::new(scope, *scheduled_time as f64).into();
-                    vec![id, entrypoint, time, string(scope, cron)?]
-                }
-                RunEvent::Queue { queue, messages } => {
-                    vec![id, entrypoint, string(scope, queue)?, string(scope, messages)?]
-                }
-                RunEvent::Tail { events } => vec![id, entrypoint, string(scope, events)?],
-            })
-        });
+        self.call(
+            event,
+            |dispatcher| dispatcher.of(run),
+            |scope| {
+                let id = integer(scope, event.0);
+                let entrypoint = string(scope, entrypoint)?;
+                Some(match run {
+                    RunEvent::Scheduled { cron, scheduled_time } => {
+                        let time = v8::Number::new(scope, *scheduled_time as f64).into();
+                        vec![id, entrypoint, time, string(scope, cron)?]
+                    }
+                    RunEvent::Queue { queue, messages } => {
+                        vec![id, entrypoint, string(scope, queue)?, string(scope, messages)?]
+                    }
+                    RunEvent::Tail { events } => vec![id, entrypoint, string(scope, events)?],
+                })
+            },
+        );
     }
 
     /// The client of a fetch event went away.
