@@ -23,6 +23,7 @@ const STACK: usize = 4 * 1024 * 1024;
 const WAIT_UNTIL_TICK: Duration = Duration::from_secs(1);
 
 /// What a thread is told.
+#[expect(clippy::large_enum_variant, reason = "nearly all commands are of the large kind: a box would cost each of them")]
 pub(crate) enum Command {
     Fetch { event: EventId, request: Request, entrypoint: Arc<str>, waiter: oneshot::Sender<Reply> },
     Run { event: EventId, run: RunEvent, entrypoint: Arc<str>, waiter: oneshot::Sender<Result<Finished, Failure>> },
