@@ -149,5 +149,5 @@ async fn openapi() {
     let task = r#"{"name":"n","slug":"s","completed":false,"due_date":"2026-01-05"}"#;
     let request = Request::post("/api/tasks").header("content-type", "application/json");
     let answer = fetch(&dev.host, request.body(body(task)).unwrap()).await;
-    assert_eq!(answer.status, 200, "{}", answer.text);
+    assert_eq!(answer.status, 201, "{}", answer.text);
 }

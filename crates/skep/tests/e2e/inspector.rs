@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{DevTools, Dev, Project, fetch, get};
+use crate::support::{Dev, DevTools, Project, fetch, get};
 
 const SHOP: &str = r#"interface Order { count: number }
 type Price = number;
@@ -84,9 +84,8 @@ async fn a_worker_that_is_stopped_uses_none_of_its_time() {
 
 #[tokio::test]
 async fn console_messages_reach_the_debugger() {
-    let project = Project::worker(
-        "export default { fetch() { console.warn('look', { at: 'this' }); return new Response(); } };",
-    );
+    let project =
+        Project::worker("export default { fetch() { console.warn('look', { at: 'this' }); return new Response(); } };");
     let mut dev = project.dev(&[]).await;
     let mut tools = DevTools::attach(&dev.debugger().await).await;
     tools.call("Runtime.enable", json!({})).await;

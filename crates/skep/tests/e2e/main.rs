@@ -5,5 +5,11 @@
 
 mod c3;
 mod inspector;
+mod keys;
+mod project;
+mod reload;
+mod serve;
+mod start;
+mod stop;
 mod support;
 mod tutorial;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use hyper::Request;
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 
 use super::http::{Answer, body, fetch, get};
 use super::{Output, PATIENCE};
@@ -85,6 +85,11 @@ impl Dev {
     pub(crate) async fn post(&self, path: &str, text: &str) -> Answer {
         let request = Request::post(path).header("content-type", "text/plain");
         fetch(&self.host, request.body(body(text.to_owned())).expect("a request")).await
+    }
+
+    /// The writing end of its standard input, if that is a pipe.
+    pub(crate) fn keyboard(&mut self) -> ChildStdin {
+        self.process.stdin.take().expect("a pipe")
     }
 
     /// Sends a signal by its name.

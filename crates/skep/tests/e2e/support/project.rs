@@ -8,8 +8,7 @@ use tempfile::TempDir;
 use super::{Dev, Ended, skep};
 
 /// The configuration of a project that needs nothing special.
-const CONFIGURATION: &str =
-    r#"{ "name": "my-worker", "main": "src/index.ts", "compatibility_date": "2026-10-06" }"#;
+const CONFIGURATION: &str = r#"{ "name": "my-worker", "main": "src/index.ts", "compatibility_date": "2026-10-06" }"#;
 
 /// A project. Its folder goes away with it.
 pub(crate) struct Project(TempDir);
