@@ -27,7 +27,7 @@ pub(crate) struct InspectorHandler {
 }
 
 impl Handler for InspectorHandler {
-    fn handle(&self, request: Request) -> Answering<'_> {
+    fn handle(self: Arc<Self>, request: Request) -> Answering {
         Box::pin(std::future::ready(self.respond(&request)))
     }
 }

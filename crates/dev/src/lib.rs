@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use skep_bundle::Project;
+use skep_exchange::wake;
 use skep_gateway::{BindError, Listener, Server, ServerLimits, TlsError, self_signed};
 use skep_isolate::MemoryCache;
 use skep_observe::Observer;
@@ -90,7 +91,9 @@ pub enum DevError {
 /// When it cannot start: that is for a configuration too that cannot be read, and a script that is not there. Code that cannot be
 /// built is no error: it may be mended while the server runs.
 pub fn run(options: Options, printer: &Printer) -> Result<(), DevError> {
-    let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let _gathering = wake::gather();
+    let tokio = tokio::runtime::Builder::new_current_thread().enable_all().on_thread_park(wake::flush).build()?;
+    tokio.spawn(wake::Hub::run());
     let result = tokio.block_on(serve(options, printer));
     // What is still being handled ends with the process.
     tokio.shutdown_background();

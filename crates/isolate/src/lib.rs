@@ -16,7 +16,7 @@ mod watchdog;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use skep_exchange::{Failure, Reply, Request};
+use skep_exchange::{Failure, Reply, Request, wake};
 use skep_observe::Observer;
 use skep_web::EventId;
 use skep_worker::{Event, Version};
@@ -103,19 +103,44 @@ impl Isolate {
         self.0.over.load(Ordering::Acquire)
     }
 
-    /// Hands a request to the fetch handler of the default export. Dropping the future tells the handler that the client
-    /// went away.
-    pub async fn fetch(&self, request: Request) -> Reply {
+    /// Hands a request to the fetch handler of the default export, at once if there is room. Dropping the future tells the
+    /// handler that the client went away.
+    pub fn fetch(&self, request: Request) -> impl Future<Output = Reply> + Send + use<> {
         let event = self.next_event();
         let (waiter, reply) = oneshot::channel();
-        let command = Command::Fetch { event, request, entrypoint: Arc::clone(&self.0.default_entrypoint), waiter };
-        if let Err(mpsc::error::SendError(Command::Fetch { request, .. })) = self.0.commands.send(command).await {
-            return Reply::NotStarted(Box::new(request));
+        let entrypoint = Arc::clone(&self.0.default_entrypoint);
+        let command = Command::Fetch { event, request, entrypoint, waiter };
+        // What is rare is boxed: this future is as small as it can be.
+        let unsent = self.0.commands.try_send(command).err().map(Box::new);
+        wake::flush_if_due();
+        let isolate = self.clone();
+        async move {
+            if let Some(unsent) = unsent
+                && let Err(request) = Box::pin(isolate.send_when_there_is_room(*unsent)).await
+            {
+                return Reply::NotStarted(request);
+            }
+            let mut waiting = CancelOnDrop { isolate, event: Some(event) };
+            let reply = wake::crossing(reply).await;
+            waiting.event = None;
+            reply
+                .unwrap_or_else(|_| Reply::Failure(Failure::unusable("the isolate ended while it handled the request")))
         }
-        let mut waiting = CancelOnDrop { commands: &self.0.commands, event: Some(event) };
-        let reply = reply.await;
-        waiting.event = None;
-        reply.unwrap_or_else(|_| Reply::Failure(Failure::unusable("the isolate ended while it handled the request")))
+    }
+
+    /// Gives the request back if the isolate is over.
+    async fn send_when_there_is_room(&self, unsent: mpsc::error::TrySendError<Command>) -> Result<(), Box<Request>> {
+        let unsent = match unsent {
+            mpsc::error::TrySendError::Full(command) => match self.0.commands.send(command).await {
+                Ok(()) => return Ok(()),
+                Err(mpsc::error::SendError(command)) => command,
+            },
+            mpsc::error::TrySendError::Closed(command) => command,
+        };
+        match unsent {
+            Command::Fetch { request, .. } => Err(Box::new(request)),
+            Command::Run { .. } | Command::Cancel(_) => Ok(()),
+        }
     }
 
     /// Hands a cron trigger to the scheduled handler. `scheduled_time` is in milliseconds since 1970.
@@ -170,16 +195,16 @@ impl Isolate {
 }
 
 /// Tells the isolate that nobody waits for an event any more.
-struct CancelOnDrop<'a> {
-    commands: &'a mpsc::Sender<Command>,
+struct CancelOnDrop {
+    isolate: Isolate,
     event: Option<EventId>,
 }
 
-impl Drop for CancelOnDrop<'_> {
+impl Drop for CancelOnDrop {
     fn drop(&mut self) {
         if let Some(event) = self.event {
             // A full queue drops it; the event then learns of it when its response has no reader.
-            drop(self.commands.try_send(Command::Cancel(event)));
+            drop(self.isolate.0.commands.try_send(Command::Cancel(event)));
         }
     }
 }

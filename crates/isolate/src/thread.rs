@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use skep_exchange::wake::{self, CrossingContext};
 use skep_exchange::{Failure, Reply, Request};
 use skep_web::{EventId, Finished};
 use skep_worker::{Event, LimitExceeded};
@@ -71,7 +72,12 @@ pub(crate) fn spawn(
         .name(name)
         .stack_size(STACK)
         .spawn(move || {
-            let result = tokio::runtime::Builder::new_current_thread().enable_time().enable_io().build();
+            let _gathering = wake::gather();
+            let result = tokio::runtime::Builder::new_current_thread()
+                .enable_time()
+                .enable_io()
+                .on_thread_park(wake::flush)
+                .build();
             match result {
                 Ok(tokio) => tokio.block_on(run(options, commands, started, &over)),
                 Err(error) => drop(started.send(Err(StartError::Thread(error.to_string())))),
@@ -102,11 +108,12 @@ async fn run(
     }
     let mut tick = tokio::time::interval(WAIT_UNTIL_TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut crossing = CrossingContext::default();
     let verdict = std::future::poll_fn(|context| {
         if tick.poll_tick(context).is_ready() {
             runtime.end_late_events();
         }
-        turn(&mut runtime, &mut commands, context)
+        turn(&mut runtime, &mut commands, &mut crossing, context)
     })
     .await;
     over.store(true, Ordering::Release);
@@ -121,13 +128,17 @@ async fn run(
 fn turn(
     runtime: &mut Runtime,
     commands: &mut mpsc::Receiver<Command>,
+    crossing: &mut CrossingContext,
     context: &mut Context<'_>,
 ) -> Poll<Option<Verdict>> {
     runtime.begin_turns();
     let mut open = true;
     while runtime.verdict().is_none() {
-        match commands.poll_recv(context) {
-            Poll::Ready(Some(command)) => obey(runtime, command),
+        match commands.poll_recv(&mut Context::from_waker(crossing.waker(context))) {
+            Poll::Ready(Some(command)) => {
+                obey(runtime, command);
+                wake::flush_if_due();
+            }
             Poll::Ready(None) => {
                 open = false;
                 break;
