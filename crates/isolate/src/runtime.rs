@@ -262,7 +262,7 @@ impl Runtime {
 fn new_runtime(options: &Options, guard: &Arc<Guard>, platform: &PlatformModules) -> Result<JsRuntime, StartError> {
     let platform = Rc::clone(platform);
     let js = JsRuntime::try_new(RuntimeOptions {
-        module_loader: Some(Rc::new(VersionLoader::new(Arc::clone(&options.version)))),
+        module_loader: Some(Rc::new(VersionLoader::new(Arc::clone(&options.version), options.inspector))),
         extensions: skep_web::extensions(),
         startup_snapshot: Some(SNAPSHOT),
         skip_op_registration: true,
@@ -304,7 +304,7 @@ async fn load(
     let namespace = match version.format {
         EntryFormat::Module => Some(load_module(js, version, meter).await?),
         EntryFormat::ServiceWorker => {
-            run_script(js, version)?;
+            run_script(js, options)?;
             None
         }
     };
@@ -473,16 +473,17 @@ async fn load_module(
     js.get_module_namespace(module).map_err(start_error)
 }
 
-fn run_script(js: &mut JsRuntime, version: &Version) -> Result<(), StartError> {
+fn run_script(js: &mut JsRuntime, options: &Options) -> Result<(), StartError> {
+    let version = &options.version;
     let unusable = |message: &str| StartError::Exception(Failure::unusable(message));
-    let Some(ModuleContent::EsModule { source, .. }) = version.module(&version.main).map(|module| &module.content)
+    let Some(ModuleContent::EsModule { source, source_map }) =
+        version.module(&version.main).map(|module| &module.content)
     else {
         return Err(unusable("the version has no main script"));
     };
     let name = loader::specifier(&version.main).map_err(|error| unusable(&error.to_string()))?;
-    js.execute_script(name.to_string(), deno_core::FastString::from(Arc::clone(source)))
-        .map(drop)
-        .map_err(|error| StartError::Exception(failure_of_js(&error)))
+    let code = loader::code(source, source_map.as_deref().filter(|_| options.inspector));
+    js.execute_script(name.to_string(), code).map(drop).map_err(|error| StartError::Exception(failure_of_js(&error)))
 }
 
 /// Tells `globals.js` that the modules are loaded. Gives the events that have handlers.
