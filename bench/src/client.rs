@@ -16,10 +16,20 @@ pub(crate) enum AskError {
     Connection(#[from] io::Error),
     #[error(transparent)]
     Response(#[from] BadResponse),
-    #[error("the status is {0}")]
-    Status(u16),
+    #[error("the status is {0}: {1}")]
+    Status(u16, String),
     #[error("the body is another one ({0} bytes)")]
     Body(u64),
+}
+
+// === impl AskError ===
+
+impl AskError {
+    /// A status that is not 200, and the beginning of what was said to it.
+    pub(crate) fn status(parser: &Parser) -> Self {
+        let body = String::from_utf8_lossy(parser.body().unwrap_or_default());
+        Self::Status(parser.status(), body.split_whitespace().take(40).collect::<Vec<_>>().join(" "))
+    }
 }
 
 /// A request's bytes.
@@ -78,6 +88,6 @@ impl Client {
             }
             progress(self.parser.length());
         }
-        if self.parser.status() == 200 { Ok(()) } else { Err(AskError::Status(self.parser.status())) }
+        if self.parser.status() == 200 { Ok(()) } else { Err(AskError::status(&self.parser)) }
     }
 }

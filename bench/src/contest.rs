@@ -10,6 +10,9 @@ use crate::server::{Program, Runtime, Server};
 use crate::statistics::{median, range};
 use crate::table::{number, optional};
 
+/// The share of the two cores that other programs may use before a reader is warned.
+const MUCH: f64 = 0.1;
+
 /// What was measured of one server.
 pub(crate) struct Entry {
     pub(crate) runtime: Runtime,
@@ -37,13 +40,14 @@ pub(crate) struct Contest {
 // === impl Contest ===
 
 impl Contest {
-    /// Starts these programs with a Worker and measures them. A peer that fails is left out, with a note.
+    /// Starts these programs with a Worker and measures them for a benchmark of this name. A peer that fails is left out, with a note.
     ///
     /// # Errors
     /// When Skep, or the floor, cannot be measured.
     pub(crate) fn run(
         bench: &Bench,
         programs: &[&Program],
+        name: &str,
         worker: &str,
         mut measure: impl FnMut(&Server) -> Result<Sample, AskError>,
     ) -> Result<Self, Box<dyn std::error::Error>> {
@@ -61,7 +65,7 @@ impl Contest {
                 let (server, samples) = &mut running[number];
                 match measure(server) {
                     Ok(sample) => {
-                        eprintln!("{worker}, round {}: {} {}", round + 1, server.name, self::number(sample.value));
+                        eprintln!("{name}, round {}: {} {}", round + 1, server.name, self::number(sample.value));
                         samples.push(sample);
                     }
                     Err(error) if server.runtime.is_peer() => notes.push(format!("{}: {error}", server.name)),
@@ -78,26 +82,40 @@ impl Contest {
         self.entries.iter().find(|entry| entry.runtime == runtime)?.value()
     }
 
-    /// Skep's median over a peer's.
-    pub(crate) fn ratio(&self, peer: Runtime) -> Option<f64> {
-        Some(self.value(Runtime::Skep)? / self.value(peer)?)
+    /// Skep's median over a server's.
+    fn ratio(&self, server: Runtime, median: impl Fn(&Entry) -> Option<f64>) -> Option<f64> {
+        let of = |runtime| median(self.entries.iter().find(|entry| entry.runtime == runtime)?);
+        Some(of(Runtime::Skep)? / of(server)?)
     }
 
-    /// Skep's median over a peer's, for a table.
-    pub(crate) fn shown_ratio(&self, peer: Runtime) -> String {
-        if peer == Runtime::Skep {
-            return String::new();
-        }
-        self.ratio(peer).map_or_else(|| "–".to_owned(), |ratio| format!("{} ×", number(ratio)))
+    /// Skep's median over a server's, of the values or of the work for processor time, whichever is less.
+    pub(crate) fn least_ratio(&self, server: Runtime) -> Option<f64> {
+        Some(self.ratio(server, Entry::value)?.min(self.ratio(server, Entry::efficiency)?))
     }
 
-    /// Servers that were held back by the load generator: it had nothing left to give, they had.
-    pub(crate) fn held_back(&self) -> Vec<String> {
+    /// Skep's medians over a server's, for a table.
+    pub(crate) fn ratios(&self, server: Runtime) -> [String; 2] {
+        let ratios = [self.ratio(server, Entry::value), self.ratio(server, Entry::efficiency)];
+        let shown = |ratio: Option<f64>| ratio.map_or_else(|| "–".to_owned(), |ratio| format!("{} ×", number(ratio)));
+        if server == Runtime::Skep { [const { String::new() }; 2] } else { ratios.map(shown) }
+    }
+
+    /// What a reader has to know about the numbers.
+    pub(crate) fn remarks(&self) -> Vec<String> {
+        let mut remarks = self.notes.clone();
         let held_back = |entry: &&Entry| {
             entry.share(|spent| spent.own) > Some(0.95) && entry.share(|spent| spent.server) < Some(0.9)
         };
         let names = self.entries.iter().filter(held_back).map(|entry| entry.runtime.name());
-        names.map(|name| format!("{name} was held back by the load generator: it can do more.")).collect()
+        remarks.extend(names.map(|name| format!("{name} was held back by the load generator: it can do more.")));
+        let others = self.entries.iter().filter_map(|entry| entry.share(|spent| spent.others / 2)).fold(0.0, f64::max);
+        if others > MUCH {
+            let percent = others * 100.0;
+            remarks.push(format!(
+                "Other programs used up to {percent:.0} % of the two cores: measure again when it is quiet."
+            ));
+        }
+        remarks
     }
 }
 
@@ -119,6 +137,11 @@ impl Entry {
     pub(crate) fn processor(&self) -> String {
         let micros = |sample: &Sample| sample.spent.server.as_secs_f64() * 1e6 / sample.work.max(1.0);
         optional(median(self.samples.iter().map(micros)))
+    }
+
+    /// The work done in a second of the server's processor time.
+    fn efficiency(&self) -> Option<f64> {
+        median(self.samples.iter().map(|sample| sample.work / sample.spent.server.as_secs_f64().max(1e-3)))
     }
 
     /// What share of the time this was: all of a core is 1.

@@ -106,7 +106,7 @@ impl Load<'_> {
     fn check(&self, connection: &mut Connection) -> Result<(), AskError> {
         let parser = &connection.parser;
         if parser.status() != 200 {
-            return Err(AskError::Status(parser.status()));
+            return Err(AskError::status(parser));
         }
         let right = if connection.checked { None } else { parser.body() };
         if parser.length() != self.body.len() as u64 || right.is_some_and(|body| body != self.body) {
@@ -148,7 +148,7 @@ mod tests {
         assert!(run("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi").unwrap() > 10);
         assert!(matches!(run("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nno"), Err(AskError::Body(2))));
         assert!(matches!(run("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nhi!"), Err(AskError::Body(3))));
-        assert!(matches!(run("HTTP/1.1 500 No\r\ncontent-length: 2\r\n\r\nhi"), Err(AskError::Status(500))));
+        assert!(matches!(run("HTTP/1.1 500 No\r\ncontent-length: 2\r\n\r\nhi"), Err(AskError::Status(500, _))));
         assert!(matches!(run("HTTP/1.1 200 OK\r\n\r\n"), Err(AskError::Response(_))));
     }
 }

@@ -29,6 +29,11 @@ impl Cores {
         Ok(Self { all: list.to_owned(), server, load: cores.next().unwrap_or(server) })
     }
 
+    /// How many this process may use.
+    fn count(&self) -> usize {
+        numbers(&self.all).len()
+    }
+
     /// Keeps this process on the load's core.
     pub(crate) fn keep_to_load(&self) -> io::Result<()> {
         let mut command = Command::new("taskset");
@@ -48,17 +53,17 @@ fn numbers(list: &str) -> Vec<usize> {
 }
 
 /// What the machine is, for a reader who has another one: the processor, the cores, the memory, the system.
-pub(crate) fn describe() -> String {
+pub(crate) fn describe(cores: &Cores) -> String {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let cpuinfo = read("/proc/cpuinfo");
     let model = cpuinfo
         .lines()
         .find_map(|line| line.strip_prefix("model name")?.split_once(':'))
         .map_or("unknown processor", |(_, model)| model.trim());
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let count = cores.count();
     let kilobytes = read("/proc/meminfo").lines().find_map(|line| kilobytes(line, "MemTotal:")).unwrap_or_default();
     let kernel = read("/proc/sys/kernel/osrelease");
-    format!("{model}, {cores} cores, {} GiB of memory, Linux {}", kilobytes.div_ceil(1 << 20), kernel.trim())
+    format!("{model}, {count} cores, {} GiB of memory, Linux {}", kilobytes.div_ceil(1 << 20), kernel.trim())
 }
 
 /// The kilobytes of a line that begins with this key.

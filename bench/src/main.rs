@@ -106,7 +106,10 @@ fn run(arguments: &Arguments) -> Result<Vec<String>, Box<dyn Error>> {
                 report.push_str(&section.to_string());
                 findings.extend(&section.findings);
             }
-            Err(error) => failures.push(format!("{}: {error}", item.name())),
+            Err(error) => {
+                report.push_str(&format!("## {}\n\nNot measured: {error}\n\n", item.name()));
+                failures.push(format!("{}: {error}", item.name()));
+            }
         }
     }
     report.push_str(&format!("## Promises\n\n{}", promise::table(&findings)));
@@ -197,17 +200,20 @@ impl Bench {
         let versions: Vec<String> = self
             .contestants()
             .iter()
-            .map(|program| format!("{} {}", program.runtime.name(), program.version))
+            .map(|program| format!("{} {}", program.runtime.product(), program.version))
             .collect();
         let (server, load) = (self.cores.server, self.cores.load);
         let mut text = format!(
             "# Skep beside its peers\n\n\
              - Machine: {}. Load average before: {load_average}.\n\
              - Versions: {}.\n\
-             - Servers on core {server}, the load on core {load}; they took turns in {} rounds of {:?}. Medians of the \
-             rounds; \"skep is\" is Skep's median over this server's.\n\
+             - Servers on core {server}, the load on core {load}; they took turns in {} rounds of {:?}. Numbers are medians of \
+             the rounds. *skep is*: Skep's median over this server's. *per CPU*: the same of the work done in a second of \
+             the server's processor time, which other programs on the machine disturb less; a promised ratio holds for both.\n\
+             - *server*, *load* and *others*: how busy the server, the load generator and all other programs on the two \
+             cores were.\n\
              - `skep dev` writes a line for each request, to a file; the others write none.\n",
-            machine::describe(),
+            machine::describe(&self.cores),
             versions.join(", "),
             self.plan.rounds,
             self.plan.turn,

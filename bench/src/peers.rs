@@ -55,7 +55,16 @@ fn installed(folder: &Path) -> Result<PathBuf, Box<dyn Error>> {
     fs::write(folder.join("package.json"), MANIFEST)?;
     eprintln!("installing the peers from npm");
     let status = Command::new("npm")
-        .args(["install", "--no-save", "--no-package-lock", "--no-audit", "--no-fund", "--prefer-offline"])
+        .args([
+            "install",
+            "--no-save",
+            "--no-package-lock",
+            "--no-audit",
+            "--no-fund",
+            "--prefer-offline",
+            "--loglevel",
+            "error",
+        ])
         .current_dir(folder)
         .stdin(Stdio::null())
         .stdout(Stdio::null())

@@ -68,6 +68,18 @@ impl Runtime {
         }
     }
 
+    /// The product, for a list of versions.
+    pub(crate) fn product(self) -> &'static str {
+        match self {
+            Self::Skep => "Skep",
+            Self::Workerd => "workerd",
+            Self::Deno => "Deno",
+            Self::Bun => "Bun",
+            Self::Node => "Node.js",
+            Self::RawHyper => "hyper",
+        }
+    }
+
     /// Whether this is neither ours nor the floor: the run goes on without it.
     pub(crate) fn is_peer(self) -> bool {
         !matches!(self, Self::Skep | Self::RawHyper)

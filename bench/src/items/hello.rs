@@ -17,18 +17,16 @@ pub(crate) const CONNECTIONS: usize = 64;
 
 pub(crate) fn run(bench: &Bench) -> Result<Section, Box<dyn Error>> {
     let request = get("/");
-    let contest = Contest::run(bench, &bench.contestants_and_floor(), "hello", |server| {
+    let contest = Contest::run(bench, &bench.contestants_and_floor(), "hello", "hello", |server| {
         throughput::measure(bench, server, CONNECTIONS, &request, BODY)
     })?;
-    let workerd = contest.ratio(Runtime::Workerd).map(|ratio| HELLO_WORKERD.measured(ratio));
-    let deno = contest.ratio(Runtime::Deno).map(|ratio| HELLO_DENO.measured(ratio));
+    let workerd = contest.least_ratio(Runtime::Workerd).map(|ratio| HELLO_WORKERD.measured(ratio));
+    let deno = contest.least_ratio(Runtime::Deno).map(|ratio| HELLO_DENO.measured(ratio));
     Ok(Section {
         title: format!("hello: requests per second, {CONNECTIONS} connections"),
-        method: "`GET /` answered with `{\"message\":\"hi\"}`. \"server\", \"load\" and \"others\" say how busy the \
-                 server, the load generator and all other programs on the two cores were."
-            .to_owned(),
+        method: "`GET /` answered with `{\"message\":\"hi\"}`.".to_owned(),
         table: throughput::table(&contest, "requests/s", "CPU µs/request"),
         findings: workerd.into_iter().chain(deno).collect(),
-        notes: contest.held_back().into_iter().chain(contest.notes).collect(),
+        notes: contest.remarks(),
     })
 }

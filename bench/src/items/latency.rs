@@ -15,7 +15,8 @@ use crate::statistics::{median, percentile};
 use crate::table::{Table, optional};
 
 pub(crate) fn run(bench: &Bench) -> Result<Section, Box<dyn Error>> {
-    let contest = Contest::run(bench, &bench.contestants_and_floor(), "hello", |server| measure(bench, server))?;
+    let contest =
+        Contest::run(bench, &bench.contestants_and_floor(), "latency", "hello", |server| measure(bench, server))?;
     let floor = contest.value(Runtime::RawHyper);
     let above = |entry: &Entry| Some(entry.value()? - floor?);
     let mut table =
@@ -35,7 +36,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Section, Box<dyn Error>> {
                 .to_owned(),
         table,
         findings: skep.map(|value| LATENCY.measured(value)).into_iter().collect(),
-        notes: contest.notes,
+        notes: contest.remarks(),
     })
 }
 

@@ -15,7 +15,7 @@ const CONNECTIONS: usize = 8;
 pub(crate) fn run(bench: &Bench) -> Result<Section, Box<dyn Error>> {
     let document = document();
     let request = post(document.as_bytes());
-    let contest = Contest::run(bench, &bench.contestants(), "parse", |server| {
+    let contest = Contest::run(bench, &bench.contestants(), "parse", "parse", |server| {
         throughput::measure(bench, server, CONNECTIONS, &request, document.as_bytes())
     })?;
     Ok(Section {
@@ -23,7 +23,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Section, Box<dyn Error>> {
         method: "`POST /` with a document that is answered with the same document.".to_owned(),
         table: throughput::table(&contest, "requests/s", "CPU µs/request"),
         findings: Vec::new(),
-        notes: contest.held_back().into_iter().chain(contest.notes).collect(),
+        notes: contest.remarks(),
     })
 }
 

@@ -78,7 +78,7 @@ impl Seen {
             match client.ask(&get("/")) {
                 Ok(body) if body == expect.as_bytes() => break,
                 Ok(_) => {}
-                Err(AskError::Status(_)) => self.failed += 1,
+                Err(AskError::Status(..)) => self.failed += 1,
                 Err(_) => {
                     self.failed += 1;
                     client = Client::connect(server.address)?;

@@ -16,7 +16,7 @@ const BYTES: u64 = 64 << 20;
 const MEGABYTE: f64 = 1e6;
 
 pub(crate) fn run(bench: &Bench) -> Result<Section, Box<dyn Error>> {
-    let contest = Contest::run(bench, &bench.contestants(), "stream", |server| measure(bench, server))?;
+    let contest = Contest::run(bench, &bench.contestants(), "stream", "stream", |server| measure(bench, server))?;
     Ok(Section {
         title: "stream: megabytes per second, one connection".to_owned(),
         method: "64 MiB from a `ReadableStream` that makes chunks of 64 KiB as they are pulled; node:http from a \
@@ -24,7 +24,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Section, Box<dyn Error>> {
             .to_owned(),
         table: throughput::table(&contest, "MB/s", "CPU µs/MB"),
         findings: Vec::new(),
-        notes: contest.held_back().into_iter().chain(contest.notes).collect(),
+        notes: contest.remarks(),
     })
 }
 

@@ -27,11 +27,11 @@ pub(crate) fn measure(
 
 /// All servers, with what each had to spend.
 pub(crate) fn table(contest: &Contest, value: &str, processor: &str) -> Table {
-    let mut table = Table::new(&["server", value, "least–most", processor, "skep is", "server", "load", "others"]);
+    let columns = ["server", value, "least–most", processor, "skep is", "per CPU", "server", "load", "others"];
+    let mut table = Table::new(&columns);
     for entry in &contest.entries {
-        let ratio = contest.shown_ratio(entry.runtime);
-        let cells = [entry.runtime.name().to_owned(), optional(entry.value()), entry.range(), entry.processor(), ratio];
-        table.row(cells.into_iter().chain(entry.shares()));
+        let cells = [entry.runtime.name().to_owned(), optional(entry.value()), entry.range(), entry.processor()];
+        table.row(cells.into_iter().chain(contest.ratios(entry.runtime)).chain(entry.shares()));
     }
     table
 }
