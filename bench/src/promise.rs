@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn what_was_not_measured_is_told() {
         let table = table(&[LATENCY.measured(120.0)]).to_string();
-        assert!(table.contains("| latency         | ≤ 100 µs     | 120 µs") || table.contains("120 µs"), "{table}");
+        assert!(table.contains("120 µs"), "{table}");
         assert_eq!(table.matches("not measured").count(), PROMISES.len() - 1);
         assert_eq!(table.matches("NO |").count(), 1);
     }
