@@ -37,7 +37,7 @@ use crate::server::{Program, Runtime, Server, StartError};
 
 /// Measure Skep side by side with its peers
 #[derive(Parser)]
-#[command(name = "cargo xtask bench")]
+#[command(name = "bench", bin_name = "cargo xtask bench")]
 struct Arguments {
     /// Only these
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]

@@ -41,7 +41,6 @@ pub(crate) fn run(bench: &Bench) -> Result<Section, Box<dyn Error>> {
         std::thread::sleep(THINKING);
         seen.reload(&server, &script, &format!("version {version}"))?;
     }
-    eprintln!("reload: {} times", bench.plan.repetitions);
     let times = || seen.times.iter().copied();
     let mut table = Table::new(&["server", "ms", "least–most", "p90 ms", "requests meanwhile", "failed"]);
     let (least, most) = range(times()).unwrap_or_default();
@@ -89,7 +88,9 @@ impl Seen {
             }
             std::thread::sleep(PAUSE);
         }
-        self.times.push(begun.elapsed().as_secs_f64() * 1e3);
+        let time = begun.elapsed().as_secs_f64() * 1e3;
+        eprintln!("reload, {message}: {}", number(time));
+        self.times.push(time);
         Ok(())
     }
 }
