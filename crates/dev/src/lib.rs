@@ -165,7 +165,7 @@ async fn until_told(url: &str, printer: &Printer) -> Result<(), DevError> {
             printer.line(&printer.paint("2", "[b] open the browser  [d] debugger  [c] clear  [x] exit"));
             (Some(keyboard), keys)
         }
-        None => (None, mpsc::unbounded_channel().1),
+        None => (None, mpsc::channel(1).1),
     };
     loop {
         let key = tokio::select! {
