@@ -3,12 +3,14 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a task talks to a person at a terminal")]
 
+mod bench;
 mod demo;
 mod process;
 mod setup;
 mod test;
 
 use std::error::Error;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -32,6 +34,13 @@ enum Task {
     Demo,
     /// Runs everything that must pass: format, lints, tests, dependency rules
     Test,
+    /// Builds Skep and measures it side by side with its peers; `--help` says how
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// Options of the benchmark
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTIONS")]
+        arguments: Vec<OsString>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -39,6 +48,7 @@ fn main() -> ExitCode {
         Task::Setup => setup::run(),
         Task::Demo => demo::run(),
         Task::Test => test::run(),
+        Task::Bench { arguments } => bench::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -61,5 +71,10 @@ fn target_dir() -> PathBuf {
 
 /// The `skep` binary that [`demo`] and the tests use.
 fn skep_binary() -> PathBuf {
-    target_dir().join("debug").join(format!("skep{}", std::env::consts::EXE_SUFFIX))
+    binary("skep")
+}
+
+/// A binary of the workspace.
+fn binary(name: &str) -> PathBuf {
+    target_dir().join("debug").join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
 }

@@ -6,7 +6,7 @@ use crate::process::{self, cargo};
 use crate::{Outcome, setup};
 
 /// Tools that cargo may not have yet: the subcommand, the package and its version.
-const TOOLS: [(&str, &str, &str); 2] = [("nextest", "cargo-nextest", "0.9"), ("deny", "cargo-deny", "0.18")];
+const TOOLS: [(&str, &str, &str); 2] = [("nextest", "cargo-nextest", "0.9.151"), ("deny", "cargo-deny", "0.20.2")];
 
 pub(crate) fn run() -> Outcome {
     setup::run()?;
@@ -31,5 +31,6 @@ fn install(subcommand: &str, package: &str, version: &str) -> Outcome {
     }
     println!("cargo-{subcommand} is missing: installing it");
     let mut command: Command = cargo(["install", "--locked", "--debug", package, "--version", version]);
-    process::run(&mut command)
+    // Nobody debugs it, and it is built once.
+    process::run(command.env("CARGO_PROFILE_DEV_DEBUG", "0"))
 }

@@ -78,14 +78,13 @@ impl Bundler {
         if let Some(mut warm) = self.warm.take() {
             let modules =
                 changed.and_then(|changed| warm.modules_of(changed)).filter(|_| warm.additional == additional);
-            if let Some(modules) = modules {
-                if let Some(output) = warm.rebuild(&modules).await
-                    && !lock(&warm.memory).is_incomplete()
-                    && let Ok(bundle) = self.finish(&mut warm, output.assets)
-                {
-                    self.warm = Some(warm);
-                    return Ok(bundle);
-                }
+            if let Some(modules) = modules
+                && let Some(output) = warm.rebuild(&modules).await
+                && !lock(&warm.memory).is_incomplete()
+                && let Ok(bundle) = self.finish(&mut warm, output.assets)
+            {
+                self.warm = Some(warm);
+                return Ok(bundle);
             }
             // freeing a big graph takes a while, and nobody waits for it
             tokio::task::spawn_blocking(move || drop(warm));

@@ -146,8 +146,11 @@ impl Project {
         changed.is_none_or(|changed| changed.iter().any(concerns)).then(|| build.clone())
     }
 
-    /// The script must be there, and in a language that runs here.
-    fn check_main(&self) -> Result<(), BuildError> {
+    /// Checks that the script is there, and in a language that runs here.
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn check_main(&self) -> Result<(), BuildError> {
         let config = &self.config;
         if config.main.extension().is_some_and(|extension| extension == "py") {
             return Err(self.with_settings(

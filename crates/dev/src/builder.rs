@@ -20,19 +20,23 @@ pub(crate) struct Builder {
     pub(crate) live: LiveSender,
     pub(crate) printer: Printer,
     pub(crate) isolate: Box<dyn Fn(Arc<Version>) -> skep_isolate::Options + Send>,
-    /// Told of the first version, and of each project that was read.
-    pub(crate) opened: Box<dyn FnMut(&Project) + Send>,
+    /// Told of the project once it is read, or why it cannot be.
+    pub(crate) opened: Box<dyn FnOnce(Result<&Project, BuildError>) + Send>,
 }
 
 impl Builder {
-    /// Builds until the receiver of changes is closed.
+    /// Builds until the receiver of changes is closed. A project that cannot be read at the start is not built.
     pub(crate) async fn run(mut self, mut watcher: Watcher) {
-        let mut project = None;
-        let mut changed = Vec::new();
+        let opened = std::mem::replace(&mut self.opened, Box::new(|_| {}));
+        let mut project = match open(&self.options) {
+            Ok(project) => project,
+            Err(error) => return opened(Err(error)),
+        };
+        opened(Ok(&project));
+        let mut begun = Instant::now();
+        let mut built = project.build().await;
         let mut first = true;
         loop {
-            let begun = Instant::now();
-            let built = self.build(&mut project, &changed).await;
             let (inputs, folders) = match &built {
                 Ok(build) => (build.inputs.clone(), build.watch_dirs.clone()),
                 Err(error) => (error.inputs.clone(), error.watch_dirs.clone()),
@@ -44,21 +48,9 @@ impl Builder {
                 Err(error) => self.report(&error),
             }
             first = false;
-            match watcher.changes(|| self.live.building()).await {
-                Some(Changes(paths)) => changed = paths,
-                None => return,
-            }
-        }
-    }
-
-    async fn build(&mut self, project: &mut Option<Project>, changed: &[PathBuf]) -> Result<Build, BuildError> {
-        match project {
-            Some(project) => project.rebuild(changed).await,
-            None => {
-                let opened = project.insert(Project::open(self.options.clone())?);
-                (self.opened)(opened);
-                opened.build().await
-            }
+            let Some(Changes(changed)) = watcher.changes(|| self.live.building()).await else { return };
+            begun = Instant::now();
+            built = project.rebuild(&changed).await;
         }
     }
 
@@ -109,6 +101,15 @@ impl Builder {
     fn warning(&self, warning: &Diagnostic) -> String {
         self.printer.paint("33", &warning.to_string())
     }
+}
+
+/// Reads a project. Its script must be there, unless a command of its own makes it.
+fn open(options: &Options) -> Result<Project, BuildError> {
+    let project = Project::open(options.clone())?;
+    if project.config().build.is_none() {
+        project.check_main()?;
+    }
+    Ok(project)
 }
 
 fn milliseconds(duration: Duration) -> u128 {

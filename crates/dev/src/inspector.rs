@@ -5,7 +5,7 @@
 //! which breakpoints are set) is told the new one again, and it learns that the old contexts are gone.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::header::{CONTENT_TYPE, HOST, ORIGIN};
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -27,7 +27,7 @@ pub(crate) struct InspectorHandler {
 }
 
 impl Handler for InspectorHandler {
-    fn handle(&self, request: Request) -> Answering<'_> {
+    fn handle(self: Arc<Self>, request: Request) -> Answering {
         Box::pin(std::future::ready(self.respond(&request)))
     }
 }
@@ -181,8 +181,9 @@ struct Told {
     breakpoint: Option<String>,
 }
 
-/// Ids of messages that are told again: debuggers count from 1 and never get here.
-static NEXT_REPLAY: AtomicUsize = AtomicUsize::new(1 << 40);
+/// The first id of messages that are told again: debuggers count from 1 and never get here, and V8 takes 31 bits.
+const FIRST_REPLAY: u64 = 1 << 30;
+static NEXT_REPLAY: AtomicU64 = AtomicU64::new(FIRST_REPLAY);
 
 impl Memory {
     /// Remembers a message to the isolate if it is one that lasts.
@@ -219,7 +220,7 @@ impl Memory {
         }
         let message: Value = serde_json::from_str(&text).ok()?;
         let id = message["id"].as_u64()?;
-        if id >= 1 << 40 {
+        if id >= FIRST_REPLAY {
             return None;
         }
         if let Some(breakpoint) = message["result"]["breakpointId"].as_str()

@@ -21,6 +21,9 @@ pub(crate) enum Key {
     Exit,
 }
 
+/// Keys that may wait to be obeyed.
+const KEYS: usize = 16;
+
 /// The keyboard in raw mode, until this goes out of scope.
 pub(crate) struct Keyboard {
     printer: Printer,
@@ -28,18 +31,18 @@ pub(crate) struct Keyboard {
 
 impl Keyboard {
     /// Listens to the keyboard if there is a terminal. Gives the keys, and what puts the terminal back.
-    pub(crate) fn open(printer: &Printer) -> Option<(Self, mpsc::UnboundedReceiver<Key>)> {
+    pub(crate) fn open(printer: &Printer) -> Option<(Self, mpsc::Receiver<Key>)> {
         if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() || terminal::enable_raw_mode().is_err() {
             return None;
         }
         printer.set_raw(true);
-        let (sender, keys) = mpsc::unbounded_channel();
+        let (sender, keys) = mpsc::channel(KEYS);
         // The thread ends with the process: a read from a terminal cannot be called off.
         let spawned = std::thread::Builder::new().name("keyboard".to_owned()).spawn(move || {
             while let Ok(event) = crossterm::event::read() {
                 if let Event::Key(key) = event
                     && let Some(key) = meaning(key)
-                    && sender.send(key).is_err()
+                    && sender.blocking_send(key).is_err()
                 {
                     return;
                 }

@@ -21,13 +21,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use skep_bundle::Project;
+use skep_exchange::wake;
 use skep_gateway::{BindError, Listener, Server, ServerLimits, TlsError, self_signed};
 use skep_isolate::MemoryCache;
 use skep_observe::Observer;
 use skep_outbound::{AddressPolicy, Client};
 use skep_worker::Version;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch as channel};
+use tokio::sync::{mpsc, oneshot, watch as channel};
 
 use crate::builder::Builder;
 use crate::inspector::InspectorHandler;
@@ -73,6 +74,9 @@ pub enum DevError {
     /// The address cannot be listened on.
     #[error("{0}")]
     Bind(String),
+    /// The project's configuration cannot be read, or its script is not there.
+    #[error(transparent)]
+    Project(#[from] skep_bundle::BuildError),
     /// There is no TLS.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -84,9 +88,12 @@ pub enum DevError {
 /// Serves a project until it is told to stop: by a key, by SIGINT or by SIGTERM. V8 must be initialised.
 ///
 /// # Errors
-/// When it cannot start. A project that cannot be built is no error: it may be mended.
+/// When it cannot start: that is for a configuration too that cannot be read, and a script that is not there. Code that cannot be
+/// built is no error: it may be mended while the server runs.
 pub fn run(options: Options, printer: &Printer) -> Result<(), DevError> {
-    let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let _gathering = wake::gather();
+    let tokio = tokio::runtime::Builder::new_current_thread().enable_all().on_thread_park(wake::flush).build()?;
+    tokio.spawn(wake::Hub::run());
     let result = tokio.block_on(serve(options, printer));
     // What is still being handled ends with the process.
     tokio.shutdown_background();
@@ -103,18 +110,20 @@ struct Opened {
 async fn serve(options: Options, printer: &Printer) -> Result<(), DevError> {
     let (live_sender, live) = LiveSender::new();
     let (worker_sender, worker) = channel::channel("Worker".to_owned());
-    let mut opened = spawn_builder(&options, live_sender, printer)?;
-    // The configuration may name the port; a project that cannot be read is served by the defaults until it can.
-    let mut first_live = live.clone();
-    let dev = tokio::select! {
-        biased;
-        opened = opened.recv() => opened.map(|opened| {
+    let opened = spawn_builder(&options, live_sender, printer)?;
+    // The configuration may name the port.
+    let dev = match opened.await {
+        Ok(Ok(opened)) => {
             worker_sender.send_replace(opened.worker);
             opened.dev
-        }),
-        _ = live::settled(&mut first_live) => None,
-    }
-    .unwrap_or_default();
+        }
+        Ok(Err(error)) => {
+            error.warnings.iter().for_each(|warning| printer.error_line(&printer.paint("33", &warning.to_string())));
+            return Err(error.into());
+        }
+        // The thread that builds has said why it ended.
+        Err(_) => skep_bundle::config::Dev::default(),
+    };
     let listening = listen(&options, &dev).await?;
     let inspector = listen_inspector(&options, &dev).await;
     live::settled(&mut live.clone()).await;
@@ -152,8 +161,11 @@ async fn until_told(url: &str, printer: &Printer) -> Result<(), DevError> {
     let mut hang_up = signal(SignalKind::hangup())?;
     let keyboard = Keyboard::open(printer);
     let (_keyboard, mut keys) = match keyboard {
-        Some((keyboard, keys)) => (Some(keyboard), keys),
-        None => (None, mpsc::unbounded_channel().1),
+        Some((keyboard, keys)) => {
+            printer.line(&printer.paint("2", "[b] open the browser  [d] debugger  [c] clear  [x] exit"));
+            (Some(keyboard), keys)
+        }
+        None => (None, mpsc::channel(1).1),
     };
     loop {
         let key = tokio::select! {
@@ -191,8 +203,8 @@ fn spawn_builder(
     options: &Options,
     live: LiveSender,
     printer: &Printer,
-) -> Result<mpsc::UnboundedReceiver<Opened>, DevError> {
-    let (sender, receiver) = mpsc::unbounded_channel();
+) -> Result<oneshot::Receiver<Result<Opened, skep_bundle::BuildError>>, DevError> {
+    let (sender, receiver) = oneshot::channel();
     let outbound = Client::new(AddressPolicy::with_loopback(), tokio::runtime::Handle::current());
     let cache = Arc::new(MemoryCache::new(CACHE_BYTES));
     let observer: Arc<dyn Observer> = Arc::new(TerminalObserver { printer: printer.clone() });
@@ -205,10 +217,11 @@ fn spawn_builder(
         colors,
         inspector: true,
     };
-    let opened = move |project: &Project| {
-        let config = project.config();
-        let opened =
-            Opened { worker: config.name.clone().unwrap_or_else(|| "Worker".to_owned()), dev: config.dev.clone() };
+    let opened = move |project: Result<&Project, skep_bundle::BuildError>| {
+        let opened = project.map(|project| {
+            let config = project.config();
+            Opened { worker: config.name.clone().unwrap_or_else(|| "Worker".to_owned()), dev: config.dev.clone() }
+        });
         // The server may be stopping.
         drop(sender.send(opened));
     };
@@ -285,8 +298,5 @@ fn announce(options: &Options, listening: &Listening, inspector: Option<&Listeni
     }
     if !listening.address.ip().is_loopback() {
         printer.line(&printer.paint("2", &format!("Listening on {}: other machines can reach it", listening.address)));
-    }
-    if std::io::IsTerminal::is_terminal(&std::io::stdin()) && printer.colors() {
-        printer.line(&printer.paint("2", "[b] open the browser  [d] debugger  [c] clear  [x] exit"));
     }
 }

@@ -29,10 +29,25 @@ pub(crate) struct DevHandler {
 }
 
 impl Handler for DevHandler {
-    fn handle(&self, request: Request) -> Answering<'_> {
+    fn handle(self: Arc<Self>, request: Request) -> Answering {
+        let mut line = Line::begin(Arc::clone(&self), &request);
+        let path = request.uri().path();
+        let ready = match &*self.live.borrow() {
+            _ if path.starts_with(PLATFORM) || path == TEST_SCHEDULED => None,
+            Live::Ready(slot) => Some(Arc::clone(slot)),
+            Live::Building | Live::Broken { .. } => None,
+        };
+        let Some(slot) = ready else {
+            return Box::pin(async move {
+                let response = self.respond(request).await;
+                line.answered(response.status());
+                response
+            });
+        };
+        let html = wants_html(request.headers());
+        let fetching = slot.fetch(request);
         Box::pin(async move {
-            let mut line = Line::begin(&self.log, &request);
-            let response = self.respond(request).await;
+            let response = fetching.await.unwrap_or_else(|failure| failed(&failure, html));
             line.answered(response.status());
             response
         })
@@ -40,6 +55,7 @@ impl Handler for DevHandler {
 }
 
 impl DevHandler {
+    /// Answers a request for the platform, or one that may have to wait for a version.
     async fn respond(&self, request: Request) -> Response {
         let path = request.uri().path();
         if path == SCHEDULED || (self.test_scheduled && path == TEST_SCHEDULED) {
@@ -51,21 +67,10 @@ impl DevHandler {
             return Page { status: StatusCode::NOT_FOUND, title: "Not found", message: &message, detail: None }
                 .response();
         }
-        let ready = match &*self.live.borrow() {
-            Live::Ready(slot) => Some(Arc::clone(slot)),
-            Live::Building | Live::Broken { .. } => None,
-        };
-        let slot = match ready {
-            Some(slot) => slot,
-            None => match self.waited(request.headers().clone()).await {
-                Ok(slot) => slot,
-                Err(response) => return response,
-            },
-        };
         let html = wants_html(request.headers());
-        match slot.fetch(request).await {
-            Ok(response) => response,
-            Err(failure) => failed(&failure, html),
+        match self.waited(request.headers().clone()).await {
+            Ok(slot) => slot.fetch(request).await.unwrap_or_else(|failure| failed(&failure, html)),
+            Err(response) => response,
         }
     }
 
@@ -133,30 +138,34 @@ fn failed(failure: &Failure, html: bool) -> Response {
 }
 
 /// The line of one request: printed when it is answered, or when its client went away first.
-struct Line<'a> {
-    log: &'a RequestLog,
+struct Line {
+    handler: Arc<DevHandler>,
     method: http::Method,
-    path: String,
+    path: Option<http::uri::PathAndQuery>,
     begun: Instant,
     printed: bool,
 }
 
-impl<'a> Line<'a> {
-    fn begin(log: &'a RequestLog, request: &Request) -> Self {
-        let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
-        Self { log, method: request.method().clone(), path, begun: Instant::now(), printed: false }
+impl Line {
+    fn begin(handler: Arc<DevHandler>, request: &Request) -> Self {
+        let path = request.uri().path_and_query().cloned();
+        Self { handler, method: request.method().clone(), path, begun: Instant::now(), printed: false }
+    }
+
+    fn path(&self) -> &str {
+        self.path.as_ref().map_or("/", |path| path.as_str())
     }
 
     fn answered(&mut self, status: StatusCode) {
         self.printed = true;
-        self.log.answered(self.method.as_str(), &self.path, status, self.begun.elapsed());
+        self.handler.log.answered(self.method.as_str(), self.path(), status, self.begun.elapsed());
     }
 }
 
-impl Drop for Line<'_> {
+impl Drop for Line {
     fn drop(&mut self) {
         if !self.printed {
-            self.log.canceled(self.method.as_str(), &self.path, self.begun.elapsed());
+            self.handler.log.canceled(self.method.as_str(), self.path(), self.begun.elapsed());
         }
     }
 }

@@ -13,13 +13,17 @@ const QUIET: Duration = Duration::from_millis(2);
 /// After a write into a file that is still open: how long to wait for its end.
 const UNFINISHED: Duration = Duration::from_millis(25);
 
+/// Changes that may wait to be looked at. The kernel keeps further ones.
+const EVENTS: usize = 1024;
+
 /// Files that changed.
 pub(crate) struct Changes(pub(crate) Vec<PathBuf>);
 
 /// Watches what builds have read.
 pub(crate) struct Watcher {
+    // Dropped first, so that a watcher that waits for room learns that there will be none.
+    events: mpsc::Receiver<Event>,
     notify: Option<RecommendedWatcher>,
-    events: mpsc::UnboundedReceiver<Event>,
     files: HashSet<PathBuf>,
     folders: Vec<PathBuf>,
     watched: HashSet<PathBuf>,
@@ -28,11 +32,11 @@ pub(crate) struct Watcher {
 impl Watcher {
     /// A watcher without anything to watch. `complain` is told when the system cannot watch files.
     pub(crate) fn new(complain: impl FnOnce(&str)) -> Self {
-        let (sender, events) = mpsc::unbounded_channel();
+        let (sender, events) = mpsc::channel(EVENTS);
         let notify = notify::recommended_watcher(move |event: notify::Result<Event>| {
             if let Ok(event) = event {
-                // The receiver is gone when the server stops.
-                let _ = sender.send(event);
+                // On the watcher's own thread, which may wait. The receiver is gone when the server stops.
+                let _ = sender.blocking_send(event);
             }
         });
         let notify = match notify {

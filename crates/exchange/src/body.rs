@@ -10,6 +10,8 @@ use http_body_util::combinators::UnsyncBoxBody;
 use tokio::sync::mpsc;
 use tokio_util::sync::PollSender;
 
+use crate::wake::CrossingContext;
+
 /// How many chunks may wait between a writer and a reader. A chunk has 64 KiB at most where Skep cuts it.
 const CHUNKS_IN_FLIGHT: usize = 4;
 
@@ -40,6 +42,8 @@ enum Kind {
         receiver: mpsc::Receiver<Result<Bytes, BodyError>>,
         /// The bytes that are still to come, if that is known.
         length: Option<u64>,
+        /// The writer is on another thread.
+        crossing: CrossingContext,
     },
     Boxed(UnsyncBoxBody<Bytes, BodyError>),
 }
@@ -59,7 +63,8 @@ impl Body {
     /// A body that is written chunk by chunk. `length` is the number of bytes, if it is known.
     pub fn channel(length: Option<u64>) -> (BodySender, Self) {
         let (sender, receiver) = mpsc::channel(CHUNKS_IN_FLIGHT);
-        (BodySender(PollSender::new(sender)), Self(Kind::Channel { receiver, length }))
+        let sender = BodySender { sender: PollSender::new(sender), crossing: CrossingContext::default() };
+        (sender, Self(Kind::Channel { receiver, length, crossing: CrossingContext::default() }))
     }
 
     /// Any other body.
@@ -138,8 +143,8 @@ impl Body {
                 this.0 = Kind::Empty;
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
-            Kind::Channel { receiver, length } => {
-                let chunk = ready!(receiver.poll_recv(context));
+            Kind::Channel { receiver, length, crossing } => {
+                let chunk = ready!(receiver.poll_recv(&mut Context::from_waker(crossing.waker(context))));
                 if let (Some(length), Some(Ok(bytes))) = (length, &chunk) {
                     *length = length.saturating_sub(bytes.len() as u64);
                 }
@@ -179,18 +184,24 @@ impl http_body::Body for Body {
 
 /// The writing end of [`Body::channel`]. Dropping it ends the body.
 #[derive(Debug)]
-pub struct BodySender(PollSender<Result<Bytes, BodyError>>);
+pub struct BodySender {
+    sender: PollSender<Result<Bytes, BodyError>>,
+    crossing: CrossingContext,
+}
 
 impl BodySender {
     /// Writes a chunk, or the error that breaks the body off. Waits while the reader is behind.
     /// Gives `false` when the reader is gone.
     pub async fn send(&mut self, chunk: Result<Bytes, BodyError>) -> bool {
-        std::future::poll_fn(|context| self.0.poll_reserve(context)).await.is_ok() && self.0.send_item(chunk).is_ok()
+        let Self { sender, crossing } = self;
+        let reserve =
+            std::future::poll_fn(|context| sender.poll_reserve(&mut Context::from_waker(crossing.waker(context))));
+        reserve.await.is_ok() && sender.send_item(chunk).is_ok()
     }
 
     /// Waits until the reader is gone.
     pub async fn closed(&self) {
-        if let Some(sender) = self.0.get_ref() {
+        if let Some(sender) = self.sender.get_ref() {
             sender.closed().await;
         }
     }

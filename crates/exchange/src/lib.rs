@@ -7,6 +7,7 @@
 mod body;
 mod drive;
 mod failure;
+pub mod wake;
 mod websocket;
 
 pub use body::{Body, BodyError, BodySender};

@@ -124,11 +124,13 @@ mod tests {
 
     #[test]
     fn a_static_callback_can_suspend() {
-        let mut fiber = Fiber::new(|suspender, ()| {
+        let mut fiber = Fiber::new(|suspender, first: u32| {
             let callback: Box<dyn Fn(u32) -> u32> = Box::new(move |value| suspender.suspend(value));
-            callback(1) + callback(2)
+            callback(first) + callback(2)
         });
-        assert_eq!(fiber.resume(()), Progress::Suspended(1));
+        assert_eq!(fiber.resume(1), Progress::Suspended(1));
+        assert_eq!(fiber.resume(10), Progress::Suspended(2));
+        assert_eq!(fiber.resume(20), Progress::Done(30));
     }
 
     #[test]

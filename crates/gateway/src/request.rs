@@ -2,11 +2,12 @@
 
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST};
+use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderName, HeaderValue, Method, Uri, Version};
 use hyper::body::Incoming;
 use skep_exchange::{Body, BodyError, Request, RequestCf};
@@ -25,29 +26,87 @@ pub(crate) enum Refused {
     TooLarge(u64),
 }
 
-/// What a request is refused for, or the request with an absolute URI and a bounded body.
-pub(crate) fn accept(
-    incoming: http::Request<Incoming>,
+/// Where the requests of one connection come from.
+pub(crate) struct Origin {
     secure: bool,
-    client: SocketAddr,
     largest_body: u64,
-) -> Result<Request, Refused> {
-    let (mut parts, body) = incoming.into_parts();
-    parts.uri = absolute_uri(&parts, secure)?;
-    let length = parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if length.is_some_and(|length| length > largest_body) {
-        return Err(Refused::TooLarge(largest_body));
+    /// The client's address, as a header.
+    client: HeaderValue,
+    /// The first authority that was written as the URL standard wants it: most connections name no other.
+    authority: OnceLock<Authority>,
+}
+
+impl Origin {
+    /// A connection from a client, through TLS or not, that may send bodies of this many bytes.
+    pub(crate) fn new(client: SocketAddr, secure: bool, largest_body: u64) -> Self {
+        let client =
+            HeaderValue::try_from(client.ip().to_string()).unwrap_or_else(|_| HeaderValue::from_static("0.0.0.0"));
+        Self { secure, largest_body, client, authority: OnceLock::new() }
     }
-    if let Ok(address) = HeaderValue::try_from(client.ip().to_string()) {
-        parts.headers.insert(CONNECTING_IP, address);
+
+    /// What a request is refused for, or the request with an absolute URI and a bounded body.
+    pub(crate) fn accept(&self, incoming: http::Request<Incoming>) -> Result<Request, Refused> {
+        let (mut parts, body) = incoming.into_parts();
+        parts.uri = self.absolute_uri(&parts)?;
+        let limit = self.largest_body;
+        let length = parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        if length.is_some_and(|length| length > limit) {
+            return Err(Refused::TooLarge(limit));
+        }
+        parts.headers.insert(CONNECTING_IP, self.client.clone());
+        parts.extensions.insert(RequestCf(cf(parts.version)));
+        let body = if hyper::body::Body::is_end_stream(&body) {
+            Body::empty()
+        } else {
+            Body::boxed(Bounded { body, left: limit, limit })
+        };
+        Ok(Request::from_parts(parts, body))
     }
-    parts.extensions.insert(RequestCf(cf(parts.version)));
-    let body = if hyper::body::Body::is_end_stream(&body) {
-        Body::empty()
-    } else {
-        Body::boxed(Bounded { body, left: largest_body, limit: largest_body })
-    };
-    Ok(Request::from_parts(parts, body))
+
+    /// RFC 9110, section 7.1: the target URI from scheme, authority and path.
+    fn absolute_uri(&self, parts: &http::request::Parts) -> Result<Uri, Refused> {
+        if parts.method == Method::CONNECT {
+            return Err(Refused::Target);
+        }
+        let mut hosts = parts.headers.get_all(HOST).iter();
+        let host = match (hosts.next(), hosts.next()) {
+            (Some(host), None) => Some(host.to_str().map_err(|_| Refused::Host)?),
+            (None, _) => None,
+            (Some(_), Some(_)) => return Err(Refused::Host),
+        };
+        // HTTP/2 has the authority in the target; HTTP/1.1 may. It wins over the header.
+        let authority = parts.uri.authority().map(Authority::as_str).or(host).ok_or(Refused::Host)?;
+        let path = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        if path_is_normal(path)
+            && let Some(known) = self.authority.get().filter(|known| known.as_str() == authority)
+        {
+            let mut uri = http::uri::Parts::default();
+            uri.scheme = Some(self.scheme());
+            uri.authority = Some(known.clone());
+            uri.path_and_query = parts.uri.path_and_query().cloned().or(Some(PathAndQuery::from_static("/")));
+            return Uri::from_parts(uri).map_err(|_| Refused::Target);
+        }
+        let uri = self.normal_uri(authority, path)?;
+        if let Some(normal) = uri.authority().filter(|normal| normal.as_str() == authority) {
+            self.authority.get_or_init(|| normal.clone());
+        }
+        Ok(uri)
+    }
+
+    fn normal_uri(&self, authority: &str, path: &str) -> Result<Uri, Refused> {
+        if authority.is_empty() || authority.contains(['@', '/', '?', '#', '\\']) {
+            return Err(Refused::Host);
+        }
+        // OPTIONS * is about the server as a whole.
+        let path = if path == "*" { "/" } else { path };
+        let url = format!("{}://{authority}{path}", self.scheme());
+        let url = url::Url::parse(&url).map_err(|_| Refused::Host)?;
+        Uri::from_maybe_shared(Bytes::from(String::from(url))).map_err(|_| Refused::Target)
+    }
+
+    fn scheme(&self) -> Scheme {
+        if self.secure { Scheme::HTTPS } else { Scheme::HTTP }
+    }
 }
 
 /// `request.cf` for each version of HTTP: what is known of the connection. The rest of Cloudflare's fields describe its
@@ -63,48 +122,14 @@ fn cf(version: Version) -> Arc<str> {
     })
 }
 
-/// RFC 9110, section 7.1: the target URI from scheme, authority and path.
-fn absolute_uri(parts: &http::request::Parts, secure: bool) -> Result<Uri, Refused> {
-    if parts.method == Method::CONNECT {
-        return Err(Refused::Target);
-    }
-    let mut hosts = parts.headers.get_all(HOST).iter();
-    let host = match (hosts.next(), hosts.next()) {
-        (Some(host), None) => Some(host.to_str().map_err(|_| Refused::Host)?),
-        (None, _) => None,
-        (Some(_), Some(_)) => return Err(Refused::Host),
-    };
-    // HTTP/2 has the authority in the target; HTTP/1.1 may. It wins over the header.
-    let authority = parts.uri.authority().map(http::uri::Authority::as_str).or(host).ok_or(Refused::Host)?;
-    if authority.is_empty() || authority.contains(['@', '/', '?', '#', '\\']) {
-        return Err(Refused::Host);
-    }
-    let path = match parts.uri.path_and_query().map_or("/", |path| path.as_str()) {
-        // OPTIONS * is about the server as a whole.
-        "*" => "/",
-        path => path,
-    };
-    let scheme = if secure { "https" } else { "http" };
-    let mut url = String::with_capacity(scheme.len() + 3 + authority.len() + path.len());
-    url.push_str(scheme);
-    url.push_str("://");
-    url.push_str(authority);
-    url.push_str(path);
-    if needs_normalising(authority, path) {
-        url = url::Url::parse(&url).map_err(|_| Refused::Host)?.into();
-    }
-    Uri::from_maybe_shared(Bytes::from(url)).map_err(|_| Refused::Target)
-}
-
-/// Whether the URL standard would write this another way than it came.
-fn needs_normalising(authority: &str, path: &str) -> bool {
-    authority.bytes().any(|byte| byte.is_ascii_uppercase() || byte == b'%')
-        || authority.ends_with(":80")
-        || authority.ends_with(":443")
-        || path.contains("/.")
-        || path.contains("/%2")
-        || path.bytes().any(|byte| {
-            !byte.is_ascii() || matches!(byte, b'\\' | b'"' | b'<' | b'>' | b'`' | b'{' | b'}' | b'^' | b'|' | b'\'')
+/// Whether the URL standard would write this path as it came.
+fn path_is_normal(path: &str) -> bool {
+    path.starts_with('/')
+        && !path.contains("/.")
+        && !path.contains("/%2")
+        && path.bytes().all(|byte| {
+            byte.is_ascii()
+                && !matches!(byte, b'\\' | b'"' | b'<' | b'>' | b'`' | b'{' | b'}' | b'^' | b'|' | b'\'' | b'#')
         })
 }
 
@@ -149,7 +174,7 @@ impl hyper::body::Body for Bounded {
 
 #[cfg(test)]
 mod tests {
-    use super::{Refused, absolute_uri};
+    use super::{Origin, Refused};
 
     fn check(target: &str, hosts: &[&str], expect: Result<&str, Refused>) {
         let mut request = http::Request::builder().uri(target);
@@ -157,11 +182,14 @@ mod tests {
             request = request.header("host", *host);
         }
         let (parts, ()) = request.body(()).unwrap().into_parts();
-        assert_eq!(
-            absolute_uri(&parts, false).map(|uri| uri.to_string()),
-            expect.map(str::to_owned),
-            "{target} {hosts:?}"
-        );
+        let origin = Origin::new(([127, 0, 0, 1], 9).into(), false, 0);
+        for time in ["first", "second"] {
+            assert_eq!(
+                origin.absolute_uri(&parts).map(|uri| uri.to_string()),
+                expect.map(str::to_owned),
+                "{target} {hosts:?}, the {time} time"
+            );
+        }
     }
 
     #[test]

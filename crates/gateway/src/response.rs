@@ -12,8 +12,9 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::error_page::Page;
 
-/// Headers of one connection, which a Worker cannot set. RFC 9110, section 7.6.1.
-const HOP_BY_HOP: [HeaderName; 5] = [
+/// Headers that a Worker cannot set: those of one connection (RFC 9110, section 7.6.1), and the date, which hyper writes.
+const NOT_THE_WORKERS: [HeaderName; 6] = [
+    DATE,
     CONNECTION,
     TRANSFER_ENCODING,
     UPGRADE,
@@ -23,11 +24,11 @@ const HOP_BY_HOP: [HeaderName; 5] = [
 
 /// Makes a Worker's response fit for the wire.
 pub(crate) fn prepare(mut response: Response) -> http::Response<Body> {
-    for name in HOP_BY_HOP {
-        response.headers_mut().remove(name);
+    if response.headers().keys().any(|name| NOT_THE_WORKERS.contains(name)) {
+        for name in NOT_THE_WORKERS {
+            response.headers_mut().remove(name);
+        }
     }
-    // hyper writes its own.
-    response.headers_mut().remove(DATE);
     if let Some(StatusText(text)) = response.extensions_mut().remove()
         && let Ok(reason) = ReasonPhrase::try_from(text.into_bytes())
     {

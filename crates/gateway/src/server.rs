@@ -21,8 +21,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 
 use crate::error_page::Page;
-use crate::handler::Handler;
-use crate::request::{self, Refused};
+use crate::handler::{Answering, Handler};
+use crate::request::{Origin, Refused};
 use crate::response::{self, Upgrade};
 
 /// What a client may use of a server.
@@ -214,32 +214,38 @@ async fn serve_connection(
     secure: bool,
     watcher: hyper_util::server::graceful::Watcher,
 ) {
+    let origin = Origin::new(client, secure, limits.request_body);
     let service = service_fn(move |request| {
-        let handler = Arc::clone(&handler);
-        async move { Ok::<_, Infallible>(respond(&*handler, request, client, limits, secure).await) }
+        let begun = begin(Arc::clone(&handler), request, &origin);
+        async move { Ok::<_, Infallible>(begun.finish().await) }
     });
     let connection = http.serve_connection_with_upgrades(TokioIo::new(stream), service);
     // A connection that breaks has no one left to tell.
     let _ = watcher.watch(connection.into_owned()).await;
 }
 
-async fn respond(
-    handler: &dyn Handler,
-    mut incoming: http::Request<Incoming>,
-    client: SocketAddr,
-    limits: ServerLimits,
-    secure: bool,
-) -> http::Response<Body> {
+/// A request that is being answered.
+enum Begun {
+    Refused(Refused),
+    Handed { answering: Answering, upgrade: Option<Upgrade> },
+}
+
+fn begin(handler: Arc<dyn Handler>, mut incoming: http::Request<Incoming>, origin: &Origin) -> Begun {
     let upgrade =
         Upgrade::key(incoming.headers()).map(|key| Upgrade { on_upgrade: hyper::upgrade::on(&mut incoming), key });
-    let request = match request::accept(incoming, secure, client, limits.request_body) {
-        Ok(request) => request,
-        Err(refused) => return refuse(refused),
-    };
-    let response = handler.handle(request).await;
-    match upgrade {
-        Some(upgrade) => upgrade.finish(response),
-        None => response::prepare(response),
+    match origin.accept(incoming) {
+        Ok(request) => Begun::Handed { answering: handler.handle(request), upgrade },
+        Err(refused) => Begun::Refused(refused),
+    }
+}
+
+impl Begun {
+    async fn finish(self) -> http::Response<Body> {
+        match self {
+            Self::Refused(refused) => refuse(refused),
+            Self::Handed { answering, upgrade: None } => response::prepare(answering.await),
+            Self::Handed { answering, upgrade: Some(upgrade) } => upgrade.finish(answering.await),
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
-use skep_exchange::{Failure, Reply, Request};
+use skep_exchange::{Failure, Reply, Request, wake};
 use skep_observe::{EventRecord, Exception, Observer, Source, Trigger};
 use skep_web::EventId;
 use skep_worker::{Event, LimitExceeded, Version};
@@ -115,27 +115,52 @@ impl Isolate {
         self.0.life.is_over()
     }
 
-    /// Hands a request to the fetch handler of the default export. Dropping the future tells the handler that the client
-    /// went away.
-    pub async fn fetch(&self, request: Request) -> Reply {
+    /// Hands a request to the fetch handler of the default export, at once if there is room. Dropping the future tells the
+    /// handler that the client went away.
+    pub fn fetch(&self, request: Request) -> impl Future<Output = Reply> + Send + use<> {
         let event = self.next_event();
-        let (method, uri, started) = (request.method().clone(), request.uri().clone(), SystemTime::now());
+        let (method, url) = (request.method().clone(), request.uri().clone());
         let (waiter, reply) = oneshot::channel();
-        let command = Command::Fetch { event, request, entrypoint: Arc::clone(&self.0.default_entrypoint), waiter };
-        if let Err(mpsc::error::SendError(Command::Fetch { request, .. })) = self.0.commands.send(command).await {
-            return Reply::NotStarted(Box::new(request));
-        }
-        let mut waiting = CancelOnDrop { commands: &self.0.commands, event: Some(event) };
-        let reply = tokio::select! {
-            biased;
-            reply = reply => reply,
-            exceeded = self.0.life.lost() => {
-                let trigger = Trigger::Fetch { method: method.to_string(), url: uri.to_string(), status: None };
-                Ok(Reply::Failure(self.lost(event, trigger, started, exceeded)))
+        let entrypoint = Arc::clone(&self.0.default_entrypoint);
+        let command = Command::Fetch { event, request, entrypoint, waiter };
+        // What is rare is boxed: this future is as small as it can be.
+        let unsent = self.0.commands.try_send(command).err().map(Box::new);
+        wake::flush_if_due();
+        let isolate = self.clone();
+        async move {
+            if let Some(unsent) = unsent
+                && let Err(request) = Box::pin(isolate.send_when_there_is_room(*unsent)).await
+            {
+                return Reply::NotStarted(request);
             }
+            let mut waiting = CancelOnDrop { isolate, event: Some(event) };
+            let reply = tokio::select! {
+                biased;
+                reply = wake::crossing(reply) => reply,
+                exceeded = waiting.isolate.0.life.lost() => {
+                    let trigger = Trigger::Fetch { method, url, status: None };
+                    Ok(Reply::Failure(waiting.isolate.lost(event, trigger, exceeded)))
+                }
+            };
+            waiting.event = None;
+            reply
+                .unwrap_or_else(|_| Reply::Failure(Failure::unusable("the isolate ended while it handled the request")))
+        }
+    }
+
+    /// Gives the request back if the isolate is over.
+    async fn send_when_there_is_room(&self, unsent: mpsc::error::TrySendError<Command>) -> Result<(), Box<Request>> {
+        let unsent = match unsent {
+            mpsc::error::TrySendError::Full(command) => match self.0.commands.send(command).await {
+                Ok(()) => return Ok(()),
+                Err(mpsc::error::SendError(command)) => command,
+            },
+            mpsc::error::TrySendError::Closed(command) => command,
         };
-        waiting.event = None;
-        reply.unwrap_or_else(|_| Reply::Failure(Failure::unusable("the isolate ended while it handled the request")))
+        match unsent {
+            Command::Fetch { request, .. } => Err(Box::new(request)),
+            Command::Run { .. } | Command::Cancel(_) => Ok(()),
+        }
     }
 
     /// Hands a cron trigger to the scheduled handler. `scheduled_time` is in milliseconds since 1970.
@@ -167,17 +192,17 @@ impl Isolate {
         let ended = || Failure::unusable("the isolate ended before it handled the event");
         let (waiter, finished) = oneshot::channel();
         let event = self.next_event();
-        let (trigger, started) = (run.trigger(), SystemTime::now());
+        let trigger = run.trigger();
         let command = Command::Run { event, run, entrypoint: Arc::clone(&self.0.default_entrypoint), waiter };
         self.0.commands.send(command).await.map_err(|_| ended())?;
         tokio::select! {
             finished = finished => finished.map_err(|_| ended())?,
-            exceeded = self.0.life.lost() => Err(self.lost(event, trigger, started, exceeded)),
+            exceeded = self.0.life.lost() => Err(self.lost(event, trigger, exceeded)),
         }
     }
 
     /// What becomes of an event whose isolate does not stop. The thread that should tell the observer cannot.
-    fn lost(&self, event: EventId, trigger: Trigger, started: SystemTime, exceeded: LimitExceeded) -> Failure {
+    fn lost(&self, event: EventId, trigger: Trigger, exceeded: LimitExceeded) -> Failure {
         let failure = Failure::limit(exceeded);
         let version = &self.0.version;
         let source =
@@ -193,8 +218,8 @@ impl Isolate {
         let record = EventRecord {
             trigger,
             outcome: failure.outcome,
-            started,
-            wall: started.elapsed().unwrap_or_default(),
+            started: SystemTime::now(),
+            wall: Duration::ZERO,
             cpu: Duration::ZERO,
             subrequests: 0,
         };
@@ -220,16 +245,16 @@ impl Isolate {
 }
 
 /// Tells the isolate that nobody waits for an event any more.
-struct CancelOnDrop<'a> {
-    commands: &'a mpsc::Sender<Command>,
+struct CancelOnDrop {
+    isolate: Isolate,
     event: Option<EventId>,
 }
 
-impl Drop for CancelOnDrop<'_> {
+impl Drop for CancelOnDrop {
     fn drop(&mut self) {
         if let Some(event) = self.event {
             // A full queue drops it; the event then learns of it when its response has no reader.
-            drop(self.commands.try_send(Command::Cancel(event)));
+            drop(self.isolate.0.commands.try_send(Command::Cancel(event)));
         }
     }
 }

@@ -150,6 +150,8 @@ pub(crate) unsafe extern "C" fn on_interrupt(mut isolate: v8::UnsafeRawIsolatePt
     // SAFETY: the watchdog passes the guard of this isolate, which the isolate's thread keeps alive.
     let guard = unsafe { &*guard.cast_const().cast::<Guard>() };
     check_outside_memory(isolate, guard);
+    // Answers that were given earlier in this turn do not wait for its end.
+    skep_exchange::wake::flush();
     let state = deno_core::JsRuntime::op_state_from(isolate);
     // An op that runs JavaScript while it holds the state: the next interrupt will see.
     let Ok(mut state) = state.try_borrow_mut() else { return };

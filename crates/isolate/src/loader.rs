@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use deno_core::{
     CustomModuleEvaluationKind, FastString, ModuleLoadOptions, ModuleLoadReferrer, ModuleLoadResponse, ModuleLoader,
     ModuleSource, ModuleSourceCode, ModuleSpecifier, ModuleType, RequestedModuleType, ResolutionKind, resolve_import,
@@ -37,11 +38,13 @@ pub(crate) fn specifier(module: &str) -> Result<ModuleSpecifier, JsErrorBox> {
 
 pub(crate) struct VersionLoader {
     version: Arc<Version>,
+    /// Whether modules carry their source maps, for a debugger.
+    maps: bool,
 }
 
 impl VersionLoader {
-    pub(crate) fn new(version: Arc<Version>) -> Self {
-        Self { version }
+    pub(crate) fn new(version: Arc<Version>, maps: bool) -> Self {
+        Self { version, maps }
     }
 
     fn module(&self, specifier: &str) -> Option<&Module> {
@@ -106,7 +109,7 @@ impl ModuleLoader for VersionLoader {
     ) -> ModuleLoadResponse {
         let source = match self.module(specifier.as_str()) {
             None if is_platform(specifier.as_str()) => platform_source(specifier, &options.requested_module_type),
-            Some(module) => source(module, specifier, &options.requested_module_type),
+            Some(module) => source(module, specifier, &options.requested_module_type, self.maps),
             None => Err(self.not_found(specifier.as_str(), "")),
         };
         ModuleLoadResponse::Sync(source)
@@ -124,17 +127,16 @@ fn source(
     module: &Module,
     specifier: &ModuleSpecifier,
     requested: &RequestedModuleType,
+    maps: bool,
 ) -> Result<ModuleSource, JsErrorBox> {
     let javascript = |code: String| {
         ModuleSource::new(ModuleType::JavaScript, ModuleSourceCode::String(code.into()), specifier, None)
     };
     Ok(match (&module.content, requested) {
-        (ModuleContent::EsModule { source, .. }, _) => ModuleSource::new(
-            ModuleType::JavaScript,
-            ModuleSourceCode::String(FastString::from(Arc::clone(source))),
-            specifier,
-            None,
-        ),
+        (ModuleContent::EsModule { source, source_map }, _) => {
+            let code = code(source, source_map.as_deref().filter(|_| maps));
+            ModuleSource::new(ModuleType::JavaScript, ModuleSourceCode::String(code), specifier, None)
+        }
         (ModuleContent::Json(text), RequestedModuleType::Json) => ModuleSource::new(
             ModuleType::Json,
             ModuleSourceCode::String(FastString::from(Arc::clone(text))),
@@ -161,6 +163,17 @@ fn source(
             javascript(format!("import value from {own} with {{ type: \"{VALUE}\" }};\nexport default value;"))
         }
     })
+}
+
+/// Code for V8, with its source map at the end, where a debugger finds it.
+pub(crate) fn code(source: &Arc<str>, map: Option<&str>) -> FastString {
+    match map {
+        None => FastString::from(Arc::clone(source)),
+        Some(map) => {
+            let map = BASE64_STANDARD.encode(map);
+            format!("{source}\n//# sourceMappingURL=data:application/json;charset=utf-8;base64,{map}\n").into()
+        }
+    }
 }
 
 /// A module of the platform: the exports of the value that goes by its name.

@@ -5,10 +5,10 @@
 //! turns, are shared equally by the open events. All of them belong to the same Worker, so only the shares of concurrent
 //! requests are approximate, never the sum.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use deno_core::OpState;
 use skep_web::{EventId, Events};
@@ -17,6 +17,9 @@ use skep_worker::{Limit, Limits};
 use crate::helpers::Helpers;
 use crate::limits::{Verdict, exceeded_cpu};
 use crate::watchdog::Watch;
+
+/// Turns that took less than this together are not measured one by one.
+const SHORT: Duration = Duration::from_micros(100);
 
 pub(crate) struct Meter {
     watch: Arc<Watch>,
@@ -28,6 +31,17 @@ pub(crate) struct Meter {
     starting: Cell<Option<u64>>,
     /// CPU time of code that belongs to no event.
     unowned: Cell<Duration>,
+    /// First turns since the mark that were too short for a look at the CPU clock.
+    short: RefCell<ShortTurns>,
+}
+
+/// Turns whose CPU time is read from the clock together, as reading it takes a system call, and shared out by the time
+/// that each took.
+struct ShortTurns {
+    turns: Vec<(EventId, Duration)>,
+    total: Duration,
+    /// When the last one ended.
+    last: Instant,
 }
 
 impl Meter {
@@ -40,6 +54,7 @@ impl Meter {
             mark: Cell::new(mark),
             starting: Cell::new(None),
             unowned: Cell::new(Duration::ZERO),
+            short: RefCell::new(ShortTurns { turns: Vec::new(), total: Duration::ZERO, last: Instant::now() }),
         })
     }
 
@@ -69,23 +84,35 @@ impl Meter {
     /// The turns of this poll begin.
     pub(crate) fn begin_turns(&self) {
         let now = self.watch.now();
+        self.short.borrow_mut().last = Instant::now();
         self.mark.set(now);
         self.begin(now, self.limits.cpu);
     }
 
     /// A new event's first turn is over: the time since the last mark is its own.
     pub(crate) fn charge_to(&self, state: &mut OpState, event: EventId) {
-        let spent = self.since_mark();
-        let events = state.borrow_mut::<Events>();
-        events.charge(event, spent);
-        events.record_ended();
+        let mut short = self.short.borrow_mut();
+        let now = Instant::now();
+        let took = now - std::mem::replace(&mut short.last, now);
+        short.turns.push((event, took));
+        short.total += took;
+        if short.total >= SHORT {
+            let spent = self.since_mark();
+            let events = state.borrow_mut::<Events>();
+            let all = short.total;
+            short.charge(events, spent, all);
+            events.record_ended();
+        }
     }
 
-    /// The turns of this poll are over: the time since the last mark is everybody's. Gives a verdict when a limit is used up.
+    /// The turns of this poll are over: what is no event's own is everybody's. Gives a verdict when a limit is used up.
     pub(crate) fn end_turns(&self, state: &mut OpState) -> Option<Verdict> {
+        let mut short = self.short.borrow_mut();
         let spent = self.since_mark();
         let events = state.borrow_mut::<Events>();
-        events.charge_all(spent + Duration::from_nanos(self.helpers.take()));
+        let all = short.total + short.last.elapsed();
+        let rest = short.charge(events, spent, all);
+        events.charge_all(rest + Duration::from_nanos(self.helpers.take()));
         events.record_ended();
         self.watch.end_turn();
         // Turns that are too short for the watchdog add up.
@@ -102,7 +129,12 @@ impl Meter {
             let used = Duration::from_nanos(now - start);
             return self.decide(now, Limit::StartupCpu, self.limits.startup_cpu, used, None);
         }
-        let charged = event.and_then(|event| Some((event, state.borrow_mut::<Events>().charge(event, spent)?)));
+        let mut short = self.short.borrow_mut();
+        let events = state.borrow_mut::<Events>();
+        let all = short.total + short.last.elapsed();
+        let spent = short.charge(events, spent, all);
+        short.last = Instant::now();
+        let charged = event.and_then(|event| Some((event, events.charge(event, spent)?)));
         match charged {
             Some((event, used)) => self.decide(now, Limit::Cpu, self.limits.cpu, used, Some(event)),
             None => {
@@ -134,6 +166,20 @@ impl Meter {
     fn since_mark(&self) -> Duration {
         let now = self.watch.now();
         Duration::from_nanos(now.saturating_sub(self.mark.replace(now)))
+    }
+}
+
+impl ShortTurns {
+    /// Shares out CPU time by the time that each turn took of `all`. Gives what is left.
+    fn charge(&mut self, events: &mut Events, spent: Duration, all: Duration) -> Duration {
+        let mut left = spent;
+        for (event, took) in self.turns.drain(..) {
+            let share = spent.mul_f64(took.as_secs_f64() / all.as_secs_f64().max(f64::MIN_POSITIVE)).min(left);
+            left -= share;
+            events.charge(event, share);
+        }
+        self.total = Duration::ZERO;
+        left
     }
 }
 

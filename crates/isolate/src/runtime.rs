@@ -32,6 +32,16 @@ struct Dispatcher {
     cancel: v8::Global<v8::Function>,
 }
 
+impl Dispatcher {
+    fn of(&self, run: &RunEvent) -> &v8::Global<v8::Function> {
+        match run {
+            RunEvent::Scheduled { .. } => &self.scheduled,
+            RunEvent::Queue { .. } => &self.queue,
+            RunEvent::Tail { .. } => &self.tail,
+        }
+    }
+}
+
 /// An event without a response.
 #[derive(Clone, Debug)]
 pub(crate) enum RunEvent {
@@ -132,16 +142,19 @@ impl Runtime {
 
     /// Hands a request to the version's fetch handler. The answer goes to `waiter`.
     pub(crate) fn fetch(&mut self, event: EventId, request: Request, entrypoint: &str, waiter: oneshot::Sender<Reply>) {
-        let method = request.method().as_str().to_owned();
+        let method = request.method().clone();
         let state = self.js.op_state();
         let body = skep_web::events::begin_fetch(&mut state.borrow_mut(), event, request, waiter);
-        let function = self.dispatcher.fetch.clone();
-        self.call(event, &function, |scope| {
-            let entrypoint = string(scope, entrypoint)?;
-            let method = string(scope, &method)?;
-            let props = v8::String::empty(scope).into();
-            Some(vec![integer(scope, event.0), entrypoint, method, integer(scope, body), props])
-        });
+        self.call(
+            event,
+            |dispatcher| &dispatcher.fetch,
+            |scope| {
+                let entrypoint = string(scope, entrypoint)?;
+                let method = string(scope, method.as_str())?;
+                let props = v8::String::empty(scope).into();
+                Some(vec![integer(scope, event.0), entrypoint, method, integer(scope, body), props])
+            },
+        );
     }
 
     /// Hands an event without a response to its handler. What it returns goes to `waiter`.
@@ -154,33 +167,31 @@ impl Runtime {
     ) {
         let state = self.js.op_state();
         state.borrow_mut().borrow_mut::<Events>().begin_run(event, run.trigger(), waiter);
-        let function = match run {
-            RunEvent::Scheduled { .. } => self.dispatcher.scheduled.clone(),
-            RunEvent::Queue { .. } => self.dispatcher.queue.clone(),
-            RunEvent::Tail { .. } => self.dispatcher.tail.clone(),
-        };
-        self.call(event, &function, |scope| {
-            let id = integer(scope, event.0);
-            let entrypoint = string(scope, entrypoint)?;
-            Some(match run {
-                RunEvent::Scheduled { cron, scheduled_time } => {
-                    let time = v8::Number::new(scope, *scheduled_time as f64).into();
-                    vec![id, entrypoint, time, string(scope, cron)?]
-                }
-                RunEvent::Queue { queue, messages } => {
-                    vec![id, entrypoint, string(scope, queue)?, string(scope, messages)?]
-                }
-                RunEvent::Tail { events } => vec![id, entrypoint, string(scope, events)?],
-            })
-        });
+        self.call(
+            event,
+            |dispatcher| dispatcher.of(run),
+            |scope| {
+                let id = integer(scope, event.0);
+                let entrypoint = string(scope, entrypoint)?;
+                Some(match run {
+                    RunEvent::Scheduled { cron, scheduled_time } => {
+                        let time = v8::Number::new(scope, *scheduled_time as f64).into();
+                        vec![id, entrypoint, time, string(scope, cron)?]
+                    }
+                    RunEvent::Queue { queue, messages } => {
+                        vec![id, entrypoint, string(scope, queue)?, string(scope, messages)?]
+                    }
+                    RunEvent::Tail { events } => vec![id, entrypoint, string(scope, events)?],
+                })
+            },
+        );
     }
 
     /// The client of a fetch event went away.
     pub(crate) fn cancel(&mut self, event: EventId) {
         let state = self.js.op_state();
         if state.borrow_mut().borrow_mut::<Events>().cancel(event) {
-            let function = self.dispatcher.cancel.clone();
-            self.call(event, &function, |scope| Some(vec![integer(scope, event.0)]));
+            self.call(event, |dispatcher| &dispatcher.cancel, |scope| Some(vec![integer(scope, event.0)]));
         }
     }
 
@@ -188,13 +199,13 @@ impl Runtime {
     fn call(
         &mut self,
         event: EventId,
-        function: &v8::Global<v8::Function>,
+        function: impl FnOnce(&Dispatcher) -> &v8::Global<v8::Function>,
         arguments: impl for<'s> FnOnce(&mut v8::PinScope<'s, '_>) -> Option<Vec<v8::Local<'s, v8::Value>>>,
     ) {
         {
             deno_core::scope!(scope, self.js);
             v8::tc_scope!(let scope, scope);
-            let function = v8::Local::new(scope, function);
+            let function = v8::Local::new(scope, function(&self.dispatcher));
             let receiver = v8::undefined(scope).into();
             if let Some(arguments) = arguments(scope) {
                 function.call(scope, receiver, &arguments);
@@ -262,7 +273,7 @@ impl Runtime {
 fn new_runtime(options: &Options, guard: &Arc<Guard>, platform: &PlatformModules) -> Result<JsRuntime, StartError> {
     let platform = Rc::clone(platform);
     let js = JsRuntime::try_new(RuntimeOptions {
-        module_loader: Some(Rc::new(VersionLoader::new(Arc::clone(&options.version)))),
+        module_loader: Some(Rc::new(VersionLoader::new(Arc::clone(&options.version), options.inspector))),
         extensions: skep_web::extensions(),
         startup_snapshot: Some(SNAPSHOT),
         skip_op_registration: true,
@@ -305,7 +316,7 @@ async fn load(
     let namespace = match version.format {
         EntryFormat::Module => Some(load_module(js, version, meter).await?),
         EntryFormat::ServiceWorker => {
-            run_script(js, version)?;
+            run_script(js, options)?;
             None
         }
     };
@@ -474,16 +485,17 @@ async fn load_module(
     js.get_module_namespace(module).map_err(start_error)
 }
 
-fn run_script(js: &mut JsRuntime, version: &Version) -> Result<(), StartError> {
+fn run_script(js: &mut JsRuntime, options: &Options) -> Result<(), StartError> {
+    let version = &options.version;
     let unusable = |message: &str| StartError::Exception(Failure::unusable(message));
-    let Some(ModuleContent::EsModule { source, .. }) = version.module(&version.main).map(|module| &module.content)
+    let Some(ModuleContent::EsModule { source, source_map }) =
+        version.module(&version.main).map(|module| &module.content)
     else {
         return Err(unusable("the version has no main script"));
     };
     let name = loader::specifier(&version.main).map_err(|error| unusable(&error.to_string()))?;
-    js.execute_script(name.to_string(), deno_core::FastString::from(Arc::clone(source)))
-        .map(drop)
-        .map_err(|error| StartError::Exception(failure_of_js(&error)))
+    let code = loader::code(source, source_map.as_deref().filter(|_| options.inspector));
+    js.execute_script(name.to_string(), code).map(drop).map_err(|error| StartError::Exception(failure_of_js(&error)))
 }
 
 /// Tells `globals.js` that the modules are loaded. Gives the events that have handlers.

@@ -1,6 +1,6 @@
 //! A place for one version's isolate: starts it when it is first needed, and another one after a limit ended it.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use skep_exchange::{Failure, Reply, Request, Response};
 use tokio::sync::Mutex;
@@ -13,13 +13,21 @@ const MOST_TRIES: u32 = 3;
 /// One version, with an isolate when it is needed.
 pub struct Slot {
     options: Options,
-    isolate: Mutex<Option<Isolate>>,
+    isolate: RwLock<Option<Isolate>>,
+    /// Held by who starts an isolate, so that nobody else does.
+    starting: Mutex<()>,
 }
 
 impl Slot {
     /// A slot without an isolate.
     pub fn new(options: Options) -> Arc<Self> {
-        Arc::new(Self { options, isolate: Mutex::new(None) })
+        Arc::new(Self { options, isolate: RwLock::new(None), starting: Mutex::new(()) })
+    }
+
+    /// The isolate that takes events now, if there is one.
+    fn current(&self) -> Option<Isolate> {
+        let isolate = self.isolate.read().unwrap_or_else(PoisonError::into_inner);
+        isolate.as_ref().filter(|isolate| !isolate.is_over()).cloned()
     }
 
     /// The isolate that takes events now, started if there is none.
@@ -27,20 +35,42 @@ impl Slot {
     /// # Errors
     /// When the version cannot be started.
     pub async fn isolate(&self) -> Result<Isolate, StartError> {
-        let mut current = self.isolate.lock().await;
-        if let Some(isolate) = current.as_ref().filter(|isolate| !isolate.is_over()) {
-            return Ok(isolate.clone());
+        if let Some(isolate) = self.current() {
+            return Ok(isolate);
+        }
+        let _starting = self.starting.lock().await;
+        if let Some(isolate) = self.current() {
+            return Ok(isolate);
         }
         let isolate = Isolate::start(self.options.clone()).await?;
-        *current = Some(isolate.clone());
+        *self.isolate.write().unwrap_or_else(PoisonError::into_inner) = Some(isolate.clone());
         Ok(isolate)
     }
 
-    /// Hands a request to the version's default fetch handler.
+    /// Hands a request to the version's default fetch handler: at once, if there is an isolate.
     ///
     /// # Errors
     /// What the client gets instead of a response.
-    pub async fn fetch(&self, mut request: Request) -> Result<Response, Failure> {
+    pub fn fetch(self: Arc<Self>, request: Request) -> impl Future<Output = Result<Response, Failure>> + Send {
+        // What is rare is boxed: this future is as small as it can be.
+        let begun = match self.current() {
+            Some(isolate) => Ok(isolate.fetch(request)),
+            None => Err(Box::new(request)),
+        };
+        async move {
+            let request = match begun {
+                Ok(reply) => match reply.await {
+                    Reply::Response(response) => return Ok(response),
+                    Reply::Failure(failure) => return Err(failure),
+                    Reply::NotStarted(request) => request,
+                },
+                Err(request) => request,
+            };
+            Box::pin(self.fetch_from_a_new_one(*request)).await
+        }
+    }
+
+    async fn fetch_from_a_new_one(&self, mut request: Request) -> Result<Response, Failure> {
         for _ in 0..MOST_TRIES {
             let isolate = self.isolate().await.map_err(|error| error.failure())?;
             match isolate.fetch(request).await {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use skep_exchange::wake::{self, CrossingContext};
 use skep_exchange::{Failure, Reply, Request};
 use skep_web::{EventId, Finished};
 use skep_worker::{Event, LimitExceeded};
@@ -25,6 +26,10 @@ const MOST_HELPERS: usize = 2;
 const WAIT_UNTIL_TICK: Duration = Duration::from_secs(1);
 
 /// What a thread is told.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all commands are of the large kind: a box would cost each of them"
+)]
 pub(crate) enum Command {
     Fetch { event: EventId, request: Request, entrypoint: Arc<str>, waiter: oneshot::Sender<Reply> },
     Run { event: EventId, run: RunEvent, entrypoint: Arc<str>, waiter: oneshot::Sender<Result<Finished, Failure>> },
@@ -75,12 +80,14 @@ pub(crate) fn spawn(
         .name(name)
         .stack_size(STACK)
         .spawn(move || {
+            let _gathering = wake::gather();
             let result = tokio::runtime::Builder::new_current_thread()
                 .enable_time()
                 .enable_io()
                 .max_blocking_threads(MOST_HELPERS)
                 .on_thread_start(helpers::enter(&helpers))
                 .on_thread_stop(helpers::leave(&helpers))
+                .on_thread_park(wake::flush)
                 .build();
             match result {
                 Ok(tokio) => tokio.block_on(run(options, commands, started, &life, &helpers)),
@@ -113,12 +120,13 @@ async fn run(
     }
     let mut tick = tokio::time::interval(WAIT_UNTIL_TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut crossing = CrossingContext::default();
     let verdict = std::future::poll_fn(|context| {
         // Asked again after a tick, or it would not wake this thread for the next one.
         while tick.poll_tick(context).is_ready() {
             runtime.end_late_events();
         }
-        turn(&mut runtime, &mut commands, context)
+        turn(&mut runtime, &mut commands, &mut crossing, context)
     })
     .await;
     life.end();
@@ -133,13 +141,17 @@ async fn run(
 fn turn(
     runtime: &mut Runtime,
     commands: &mut mpsc::Receiver<Command>,
+    crossing: &mut CrossingContext,
     context: &mut Context<'_>,
 ) -> Poll<Option<Verdict>> {
     runtime.begin_turns();
     let mut open = true;
     while runtime.verdict().is_none() {
-        match commands.poll_recv(context) {
-            Poll::Ready(Some(command)) => obey(runtime, command),
+        match commands.poll_recv(&mut Context::from_waker(crossing.waker(context))) {
+            Poll::Ready(Some(command)) => {
+                obey(runtime, command);
+                wake::flush_if_due();
+            }
             Poll::Ready(None) => {
                 open = false;
                 break;

@@ -70,9 +70,9 @@ pub enum Trigger {
     /// An HTTP request.
     Fetch {
         /// Its method.
-        method: String,
+        method: http::Method,
         /// Its URL.
-        url: String,
+        url: http::Uri,
         /// The status of the answer, if there was one.
         status: Option<u16>,
     },

@@ -12,6 +12,10 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{dev, init, types};
 
+/// A request is allocated on one thread and freed on another, which glibc's allocator is slow at.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Serverless on your own machines: write the logic that handles a request, run one command, and it is live
 #[derive(Parser)]
 #[command(name = "skep", version, about, propagate_version = true, max_term_width = 100)]

@@ -25,12 +25,13 @@ class Invocation {
   /** Promises that keep the event alive: the handler's own and those of `waitUntil()`. */
   pending = 1;
   passThrough = false;
-  context;
+  /** Itself: it is what V8 carries along. */
+  invocation;
 
   constructor(id, props) {
     this.id = id;
     this.props = props;
-    this.context = { __proto__: null, invocation: this };
+    this.invocation = this;
   }
 
   waitUntil(promise) {
@@ -55,7 +56,7 @@ class Invocation {
 
 /** Makes the running code, and all that continues it later, part of an event. */
 function enterInvocation(invocation) {
-  setAsyncContext(invocation.context);
+  setAsyncContext(invocation);
 }
 
 /** The event that the running code belongs to, or undefined at the top level. */

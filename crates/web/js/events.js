@@ -3,7 +3,7 @@
 
 import { core, primordials } from "ext:core/mod.js";
 import { describeError, enterInvocation, Invocation } from "ext:skep_web/context.js";
-import { _encodeBody, _webSocket, denoRequest, denoResponse, incomingRequest, isResponse, takeStaticBytes } from "ext:skep_web/http.js";
+import { _encodeBody, _webSocket, denoResponse, incomingRequest, isResponse, takeStaticBytes } from "ext:skep_web/http.js";
 import { knownLength } from "ext:skep_web/streams.js";
 import { giveToHost } from "ext:skep_web/websocket.js";
 import { defineInspect } from "ext:skep_web/console.js";
@@ -169,26 +169,33 @@ function dispatchFetch(id, entrypoint, method, bodyRid, props) {
 
 /** Requests whose `signal` was asked for: told when the client goes away. */
 const cancelCallbacks = new SafeMap();
+/** How many those are. */
+let cancelable = 0;
+
+/** An inner request's `onCancel`. */
+function onCancel(callback) {
+  cancelCallbacks.set(this.id, callback);
+  cancelable += 1;
+}
+
+function takeCancelCallback(id) {
+  if (cancelable === 0) return undefined;
+  const callback = cancelCallbacks.get(id);
+  if (callback !== undefined) {
+    cancelCallbacks.delete(id);
+    cancelable -= 1;
+  }
+  return callback;
+}
 
 function makeRequest(id, method, bodyRid) {
   const body = bodyRid === 0 ? null : new InnerBody(streams.readableStreamForRid(bodyRid));
-  const inner = denoRequest.newInnerRequest(method, () => ops.op_request_url(id), () => pairs(ops.op_request_headers(id)), body, false);
-  inner.onCancel = (callback) => cancelCallbacks.set(id, callback);
-  return incomingRequest(inner, () => JSONParse(ops.op_request_cf(id)));
-}
-
-function pairs(flat) {
-  const list = [];
-  for (let index = 0; index < flat.length; index += 2) ArrayPrototypePush(list, [flat[index], flat[index + 1]]);
-  return list;
+  return incomingRequest(id, method, body, onCancel);
 }
 
 /** The client of a fetch event went away. */
 function cancel(id) {
-  const callback = cancelCallbacks.get(id);
-  if (callback === undefined) return;
-  cancelCallbacks.delete(id);
-  callback();
+  takeCancelCallback(id)?.();
 }
 
 function respond(invocation, response) {
@@ -199,7 +206,7 @@ function respond(invocation, response) {
     fail(invocation, error);
     return;
   }
-  cancelCallbacks.delete(invocation.id);
+  takeCancelCallback(invocation.id);
   invocation.release();
 }
 
@@ -270,7 +277,7 @@ function resourceOf(stream) {
 
 function fail(invocation, error) {
   const { name, message, stack } = describeError(error);
-  cancelCallbacks.delete(invocation.id);
+  takeCancelCallback(invocation.id);
   ops.op_event_failed(invocation.id, name, message, stack, ObjectPrototypeIsPrototypeOf(NoHandler.prototype, error));
   invocation.release();
 }

@@ -11,7 +11,9 @@ import { setKnownLength } from "ext:skep_web/streams.js";
 const {
   ArrayPrototypeFilter,
   ArrayPrototypeMap,
+  ArrayPrototypePush,
   FunctionPrototypeCall,
+  JSONParse,
   ObjectDefineProperties,
   ObjectDefineProperty,
   ObjectGetOwnPropertyDescriptor,
@@ -116,7 +118,7 @@ const RequestPrototype = denoRequest.RequestPrototype;
 
 const Request = wrapClass(denoRequest.Request, "Request", 1, (args) => args, (request, args) => {
   const { 0: input, 1: init } = args;
-  const cf = init?.cf ?? (isRequest(input) ? input[_cf] : undefined);
+  const cf = init?.cf ?? (isRequest(input) ? input.cf : undefined);
   if (cf !== undefined) request[_cf] = cf;
 });
 
@@ -129,7 +131,7 @@ const requestClone = RequestPrototype.clone;
 ObjectDefineProperties(RequestPrototype, {
   cf: accessor("cf", function () {
     const cf = this[_cf];
-    return typeof cf === "function" ? (this[_cf] = cf()) : cf;
+    return typeof cf === "number" ? (this[_cf] = JSONParse(core.ops.op_request_cf(cf))) : cf;
   }),
   body: accessor("body", function () {
     return streamOf(denoRequest.toInnerRequest(this));
@@ -137,16 +139,65 @@ ObjectDefineProperties(RequestPrototype, {
   fetcher: accessor("fetcher", () => null),
   clone: method("clone", function () {
     const clone = FunctionPrototypeCall(requestClone, this);
-    if (this[_cf] !== undefined) clone[_cf] = this[_cf];
+    const cf = this.cf;
+    if (cf !== undefined) clone[_cf] = cf;
     return clone;
   }),
 });
 
-/** A Request for an incoming HTTP request. `cf` is a function that gives `request.cf` when it is first asked for. */
-function incomingRequest(inner, cf) {
-  inner.redirectMode = "manual";
-  const request = denoRequest.fromInnerRequest(inner, "immutable");
-  request[_cf] = cf;
+/** The platform's inner request of an incoming HTTP request. The host is asked for the URL and the headers when they are needed. */
+class IncomingInner {
+  id;
+  method;
+  body;
+  redirectMode = "manual";
+  redirectCount = 0;
+  clientRid = null;
+  blobUrlEntry = null;
+  onCancel;
+  #url;
+  #headerList;
+  #urlList;
+  #urlListProcessed;
+
+  constructor(id, method, body, onCancel) {
+    this.id = id;
+    this.method = method;
+    this.body = body;
+    this.onCancel = onCancel;
+  }
+  get headerList() {
+    return this.#headerList ??= pairs(core.ops.op_request_headers(this.id));
+  }
+  set headerList(list) {
+    this.#headerList = list;
+  }
+  get urlList() {
+    return this.#urlList ??= [() => this.url()];
+  }
+  get urlListProcessed() {
+    return this.#urlListProcessed ??= [this.url()];
+  }
+  url() {
+    return this.#url ??= core.ops.op_request_url(this.id);
+  }
+  currentUrl() {
+    if (this.#urlList === undefined || this.#urlList.length === 1) return this.url();
+    const last = this.#urlList.length - 1;
+    return this.urlListProcessed[last] ??= this.#urlList[last]();
+  }
+}
+
+function pairs(flat) {
+  const list = [];
+  for (let index = 0; index < flat.length; index += 2) ArrayPrototypePush(list, [flat[index], flat[index + 1]]);
+  return list;
+}
+
+/** A Request for an incoming HTTP request. `onCancel` takes a function to call when the client goes away. */
+function incomingRequest(id, method, body, onCancel) {
+  const request = denoRequest.fromInnerRequest(new IncomingInner(id, method, body, onCancel), "immutable");
+  request[_cf] = id;
   return request;
 }
 

@@ -191,8 +191,17 @@ ObjectDefineProperty(streams.ReadableStreamBYOBReader.prototype, "readAtLeast", 
 
 const stateNames = { __proto__: null, readable: "readable", writable: "writable", closed: "closed", errored: "errored", erroring: "erroring" };
 
-defineInspect(ReadableStream.prototype, (stream) => {
+/** The length of a stream, also of one that the host feeds, if it is known. */
+function lengthOf(stream) {
   const length = knownLength(stream);
+  if (length !== undefined) return length;
+  const backing = streams.getReadableStreamResourceBacking(stream);
+  const hosted = backing ? core.ops.op_body_length(backing.rid) : -1;
+  return hosted < 0 ? undefined : hosted;
+}
+
+defineInspect(ReadableStream.prototype, (stream) => {
+  const length = lengthOf(stream);
   return {
     prefix: "ReadableStream",
     properties: {

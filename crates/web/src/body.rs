@@ -5,7 +5,9 @@ use std::io::Write as _;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use deno_core::{AsyncRefCell, AsyncResult, BufView, CancelHandle, CancelTryFuture as _, RcRef, Resource};
+use deno_core::{
+    AsyncRefCell, AsyncResult, BufView, CancelHandle, CancelTryFuture as _, OpState, RcRef, Resource, ResourceId, op2,
+};
 use deno_error::JsErrorBox;
 use skep_exchange::{Body, BodyError, BodySender};
 
@@ -69,6 +71,13 @@ impl Resource for BodyResource {
     fn close(self: Rc<Self>) {
         self.cancel.cancel();
     }
+}
+
+/// How many bytes a body has, -1 if that is not known.
+#[op2(fast)]
+pub(crate) fn op_body_length(state: &OpState, #[smi] rid: ResourceId) -> f64 {
+    let body = state.resource_table.get::<BodyResource>(rid).ok();
+    body.and_then(|body| body.length).map_or(-1.0, |length| length as f64)
 }
 
 /// How a body is encoded on its way out: the `content-encoding` that a Worker asked for.

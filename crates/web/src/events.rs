@@ -62,7 +62,8 @@ struct EventState {
     /// [`Events::shared_cpu`] when it began.
     shared_before: Duration,
     subrequests: u32,
-    connections: Arc<Semaphore>,
+    /// Permits for its outbound connections, made with the first one.
+    connections: Option<Arc<Semaphore>>,
     /// The resource of the request's body, 0 if there is none. It is closed with the event, read or not.
     body: ResourceId,
     /// The handler and its `waitUntil()` promises are settled.
@@ -72,9 +73,10 @@ struct EventState {
 }
 
 struct Head {
-    url: String,
+    url: http::Uri,
     headers: HeaderMap,
-    cf: Arc<str>,
+    /// `request.cf` as JSON.
+    cf: Option<Arc<str>>,
 }
 
 /// The events that are being handled in one isolate.
@@ -124,7 +126,7 @@ impl Events {
             cpu: Duration::ZERO,
             shared_before: self.shared_cpu,
             subrequests: 0,
-            connections: Arc::new(Semaphore::new(self.host.limits.connections as usize)),
+            connections: None,
             body: 0,
             settled: false,
             streaming: false,
@@ -348,7 +350,7 @@ impl Events {
 
     /// Counts a subrequest. Gives the permits for the event's outbound connections.
     pub(crate) fn count_subrequest(&mut self, event: u32) -> Result<Arc<Semaphore>, JsErrorBox> {
-        let allowed = self.host.limits.subrequests;
+        let (allowed, connections) = (self.host.limits.subrequests, self.host.limits.connections);
         let state = self.open.get_mut(&event).ok_or_else(over)?;
         state.subrequests += 1;
         if state.subrequests > allowed {
@@ -356,7 +358,7 @@ impl Events {
                 LimitExceeded { limit: Limit::Subrequests, allowed: allowed.into(), used: state.subrequests.into() };
             return Err(JsErrorBox::generic(exceeded.to_string()));
         }
-        Ok(Arc::clone(&state.connections))
+        Ok(Arc::clone(state.connections.get_or_insert_with(|| Arc::new(Semaphore::new(connections as usize)))))
     }
 
     fn head(&self, event: u32) -> Result<&Head, JsErrorBox> {
@@ -379,10 +381,9 @@ pub fn begin_fetch(
 ) -> ResourceId {
     let (parts, body) = request.into_parts();
     let body_rid = if body.is_empty() { 0 } else { state.resource_table.add(BodyResource::new(body)) };
-    let url = parts.uri.to_string();
-    let cf = parts.extensions.get::<RequestCf>().map_or_else(|| Arc::from("{}"), |cf| Arc::clone(&cf.0));
-    let trigger = Trigger::Fetch { method: parts.method.as_str().to_owned(), url: url.clone(), status: None };
-    let head = Head { url, headers: parts.headers, cf };
+    let cf = parts.extensions.get::<RequestCf>().map(|cf| Arc::clone(&cf.0));
+    let trigger = Trigger::Fetch { method: parts.method, url: parts.uri.clone(), status: None };
+    let head = Head { url: parts.uri, headers: parts.headers, cf };
     let events = state.borrow_mut::<Events>();
     events.begin(event, trigger, Some(head), Waiter::Fetch(waiter));
     if let Some(state) = events.open.get_mut(&event.0) {
@@ -405,7 +406,7 @@ pub fn close_bodies(state: &mut OpState) {
 #[op2]
 #[string]
 pub(crate) fn op_request_url(state: &OpState, #[smi] event: u32) -> Result<String, JsErrorBox> {
-    Ok(state.borrow::<Events>().head(event)?.url.clone())
+    Ok(state.borrow::<Events>().head(event)?.url.to_string())
 }
 
 /// The headers of a fetch event's request: names and values in turn.
@@ -431,7 +432,7 @@ pub(crate) fn op_request_headers<'s>(
 #[op2]
 #[string]
 pub(crate) fn op_request_cf(state: &OpState, #[smi] event: u32) -> Result<String, JsErrorBox> {
-    Ok(state.borrow::<Events>().head(event)?.cf.to_string())
+    Ok(state.borrow::<Events>().head(event)?.cf.as_deref().unwrap_or("{}").to_owned())
 }
 
 /// Answers with status 200, one header and a text: what most handlers do.

@@ -21,9 +21,10 @@ use crate::events::Events;
 use crate::websocket::WebSocketResource;
 
 type Answer = (Response, bool);
+type Answering = Pin<Box<dyn Future<Output = Result<Answer, JsErrorBox>>>>;
 
 /// A request that is on its way.
-struct Pending(RefCell<Option<Pin<Box<dyn Future<Output = Result<Answer, JsErrorBox>>>>>>);
+struct Pending(RefCell<Option<Answering>>);
 
 impl Resource for Pending {
     fn name(&self) -> Cow<'_, str> {

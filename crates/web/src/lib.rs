@@ -54,6 +54,7 @@ deno_core::extension!(
     skep_web,
     deps = [deno_webidl, deno_web, deno_fetch, deno_crypto],
     ops = [
+        body::op_body_length,
         cache::op_cache_delete,
         cache::op_cache_match,
         cache::op_cache_put,

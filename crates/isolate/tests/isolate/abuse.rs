@@ -24,7 +24,7 @@ async fn misbehave(abuse: Abuse) {
     let (options, recorder) = options(abuse.version());
     let slot = Slot::new(options);
     for run in 0..abuse.runs {
-        let failure = match slot.fetch(get("http://localhost/abuse")).await {
+        let failure = match Arc::clone(&slot).fetch(get("http://localhost/abuse")).await {
             Err(failure) => failure,
             Ok(response) => {
                 // The handler has answered before it misbehaves: the body breaks off.
@@ -36,7 +36,7 @@ async fn misbehave(abuse: Abuse) {
         let code = if matches!(abuse.end, End::Throws(_)) { ErrorCode::Exception } else { ErrorCode::ExceededLimit };
         assert_eq!(failure.code, code, "run {run}: {failure:?}");
         check_log(&recorder, abuse.end, run);
-        let response = slot.fetch(get("http://localhost/")).await.expect("the next request works");
+        let response = Arc::clone(&slot).fetch(get("http://localhost/")).await.expect("the next request works");
         assert_eq!(text(response).await, "ok");
     }
     assert!(neighbour.stop().await > 0, "the neighbour was under load");
@@ -84,7 +84,7 @@ impl Neighbour {
             while !until.load(Ordering::Relaxed) {
                 let body = skep_exchange::Body::full(format!("{{\"number\":{asked}}}"));
                 let request = skep_test_support::request("POST", "http://neighbour/", body);
-                let response = slot.fetch(request).await.expect("the neighbour answers");
+                let response = Arc::clone(&slot).fetch(request).await.expect("the neighbour answers");
                 assert_eq!(text(response).await, format!("{{\"square\":{}}}", asked * asked));
                 asked += 1;
                 tokio::time::sleep(BETWEEN_REQUESTS).await;

@@ -1,0 +1,142 @@
+//! The numbers of `docs/SPECIFICATION.md` that this program enforces.
+
+use crate::table::{Table, number};
+
+/// A number that we promise.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Promise {
+    /// How the specification and the tables call it.
+    pub(crate) name: &'static str,
+    bound: Bound,
+    unit: &'static str,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Bound {
+    AtLeast(f64),
+    AtMost(f64),
+    Below(f64),
+}
+
+/// What was measured for a promise.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Finding {
+    pub(crate) promise: Promise,
+    pub(crate) value: f64,
+}
+
+/// Hello JSON in requests per second on one core, over workerd's.
+pub(crate) const HELLO_WORKERD: Promise = Promise { name: "hello-workerd", bound: Bound::AtLeast(4.0), unit: "×" };
+/// Hello JSON in requests per second on one core, over Deno.serve's.
+pub(crate) const HELLO_DENO: Promise = Promise { name: "hello-deno", bound: Bound::AtLeast(0.5), unit: "×" };
+/// The median latency on one connection, less a raw hyper server's.
+pub(crate) const LATENCY: Promise = Promise { name: "latency", bound: Bound::AtMost(100.0), unit: "µs" };
+/// The median from the command to the first answer.
+pub(crate) const START: Promise = Promise { name: "start", bound: Bound::AtMost(300.0), unit: "ms" };
+/// The median from a saved file to its answer.
+pub(crate) const RELOAD: Promise = Promise { name: "reload", bound: Bound::AtMost(80.0), unit: "ms" };
+/// Requests that failed while a file was reloaded.
+pub(crate) const RELOAD_FAILURES: Promise =
+    Promise { name: "reload-failures", bound: Bound::AtMost(0.0), unit: "requests" };
+/// What memory grows by while 1 GB streams through a Worker.
+pub(crate) const STREAM_1GB: Promise = Promise { name: "stream-1gb", bound: Bound::Below(20.0), unit: "MB" };
+
+/// All of them.
+pub(crate) const PROMISES: [Promise; 7] =
+    [HELLO_WORKERD, HELLO_DENO, LATENCY, START, RELOAD, RELOAD_FAILURES, STREAM_1GB];
+
+// === impl Promise ===
+
+impl Promise {
+    /// What was measured for this.
+    pub(crate) fn measured(self, value: f64) -> Finding {
+        Finding { promise: self, value }
+    }
+
+    /// The promise as a text, such as `≥ 4 ×`.
+    fn text(self) -> String {
+        let (sign, value) = match self.bound {
+            Bound::AtLeast(value) => ('≥', value),
+            Bound::AtMost(value) => ('≤', value),
+            Bound::Below(value) => ('<', value),
+        };
+        format!("{sign} {value} {}", self.unit)
+    }
+}
+
+// === impl Finding ===
+
+impl Finding {
+    /// Whether the promise was kept.
+    pub(crate) fn is_kept(self) -> bool {
+        match self.promise.bound {
+            Bound::AtLeast(least) => self.value >= least,
+            Bound::AtMost(most) => self.value <= most,
+            Bound::Below(most) => self.value < most,
+        }
+    }
+
+    /// A sentence about a promise that was not kept.
+    pub(crate) fn complaint(self) -> String {
+        let Promise { name, unit, .. } = self.promise;
+        format!("{name}: {} {unit} were measured, {} are promised", number(self.value), self.promise.text())
+    }
+}
+
+/// All promises, and what was found of them.
+pub(crate) fn table(findings: &[Finding]) -> Table {
+    let mut table = Table::new(&["promise", "promised", "measured", "kept"]);
+    for promise in PROMISES {
+        let finding = findings.iter().find(|finding| finding.promise.name == promise.name);
+        let measured =
+            finding.map_or("–".to_owned(), |finding| format!("{} {}", number(finding.value), promise.unit));
+        let kept = match finding {
+            None => "not measured",
+            Some(finding) if finding.is_kept() => "yes",
+            Some(_) => "NO",
+        };
+        table.row([promise.name.to_owned(), promise.text(), measured, kept.to_owned()]);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{HELLO_WORKERD, LATENCY, PROMISES, STREAM_1GB, table};
+
+    #[test]
+    fn kept_or_not() {
+        for (finding, kept) in [
+            (HELLO_WORKERD.measured(4.0), true),
+            (HELLO_WORKERD.measured(3.99), false),
+            (LATENCY.measured(100.0), true),
+            (LATENCY.measured(-3.0), true),
+            (LATENCY.measured(100.1), false),
+            (STREAM_1GB.measured(19.9), true),
+            (STREAM_1GB.measured(20.0), false),
+        ] {
+            assert_eq!(finding.is_kept(), kept, "{finding:?}");
+        }
+        assert_eq!(HELLO_WORKERD.measured(3.5).complaint(), "hello-workerd: 3.50 × were measured, ≥ 4 × are promised");
+    }
+
+    #[test]
+    fn what_was_not_measured_is_told() {
+        let table = table(&[LATENCY.measured(120.0)]).to_string();
+        assert!(table.contains("120 µs"), "{table}");
+        assert_eq!(table.matches("not measured").count(), PROMISES.len() - 1);
+        assert_eq!(table.matches("NO |").count(), 1);
+    }
+
+    /// The specification and this program promise the same.
+    #[test]
+    fn the_specification_has_each_promise() {
+        let specification = include_str!("../../docs/SPECIFICATION.md");
+        for promise in PROMISES {
+            let key = format!("`{}`", promise.name);
+            let row = specification.lines().find(|line| line.starts_with('|') && line.contains(&key));
+            let row = row.unwrap_or_else(|| panic!("docs/SPECIFICATION.md has no row for {key}"));
+            assert!(row.contains(&promise.text()), "docs/SPECIFICATION.md promises another number: {row}");
+        }
+    }
+}

@@ -1,0 +1,5 @@
+export default {
+  async fetch(request, env, ctx) {
+    return Response.json({ message: "hi" });
+  },
+};

@@ -1,0 +1,153 @@
+//! Apps that `npm create cloudflare` writes, served as they are.
+//!
+//! They come from the npm registry once and stay in `$HOME/.cache/skep/c3-<version>`. Where there is no registry these
+//! tests fail, unless `SKEP_OFFLINE=1` says that there need not be one.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use hyper::Request;
+
+use crate::support::{Dev, body, fetch};
+
+/// The version of create-cloudflare.
+const VERSION: &str = "2.74.0";
+/// The oldest Node.js that it runs on.
+const NODE: u32 = 22;
+
+/// Creates an app, unless an earlier run did. Nothing if the tests are to do without the network.
+fn create(name: &str, category: &str, kind: &str, language: &str) -> Option<PathBuf> {
+    if std::env::var_os("SKEP_OFFLINE").is_some_and(|value| value == "1") {
+        return None;
+    }
+    let path = path_with_node();
+    Some(cached(name, |folder| {
+        let mut create = Command::new("npm");
+        create
+            .args(["create", "--yes", &format!("cloudflare@{VERSION}"), name, "--"])
+            .args(["--category", category, "--type", kind, "--lang", language])
+            .args(["--no-deploy", "--no-git", "--no-agents", "--no-auto-update"])
+            .current_dir(folder.parent().expect("the cache"))
+            .env("PATH", path)
+            .env("CREATE_CLOUDFLARE_TELEMETRY_DISABLED", "1")
+            .env("WRANGLER_SEND_METRICS", "false");
+        run(&mut create);
+        // Where it has a question it ends well and half done.
+        let configuration = fs::read_to_string(folder.join("wrangler.jsonc")).unwrap_or_default();
+        assert!(configuration.contains("\"compatibility_date\": \"20"), "the app is not complete: {configuration}");
+    }))
+}
+
+/// A folder of the cache: filled once, by one test at a time.
+fn cached(name: &str, fill: impl FnOnce(&Path)) -> PathBuf {
+    let home = std::env::var_os("HOME").expect("there is a home folder");
+    let cache = Path::new(&home).join(format!(".cache/skep/c3-{VERSION}"));
+    fs::create_dir_all(&cache).expect("a cache");
+    let lock = File::create(cache.join(format!("{name}.lock"))).expect("a lock");
+    lock.lock().expect("a lock");
+    let folder = cache.join(name);
+    let filled = cache.join(format!("{name}.filled"));
+    if !filled.exists() {
+        // What a run left that was stopped in the middle.
+        if folder.exists() {
+            fs::remove_dir_all(&folder).expect("an empty place");
+        }
+        fill(&folder);
+        fs::write(filled, "").expect("a marker");
+    }
+    folder
+}
+
+/// The folders of programs, with a Node.js that is new enough: from npm if the machine's is not.
+fn path_with_node() -> std::ffi::OsString {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let version = Command::new("node").arg("--version").output().expect("Node.js with npm is installed").stdout;
+    let version = String::from_utf8_lossy(&version);
+    let major = version.trim_start_matches('v').split('.').next().and_then(|major| major.parse().ok());
+    if major.is_some_and(|major: u32| major >= NODE) {
+        return path;
+    }
+    let node = cached("node", |folder| {
+        fs::create_dir(folder).expect("a folder");
+        fs::write(folder.join("package.json"), r#"{ "private": true }"#).expect("a file");
+        let package = format!("node@{NODE}");
+        run(Command::new("npm").args(["install", "--no-audit", "--no-fund", &package]).current_dir(folder));
+    });
+    let folders = std::iter::once(node.join("node_modules/node/bin")).chain(std::env::split_paths(&path));
+    std::env::join_paths(folders).expect("a path")
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().expect("npm is installed");
+    assert!(
+        output.status.success(),
+        "{command:?} failed. It needs the npm registry; without a network, set SKEP_OFFLINE=1.\n{}\n{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// Serves an app.
+async fn serve(folder: &Path) -> Dev {
+    let dev = Dev::start(folder, &[]).await;
+    let said = dev.output.all();
+    assert!(said.starts_with("Ready on"), "there is nothing to warn of in:\n{said}");
+    dev
+}
+
+#[tokio::test]
+async fn hello_world_in_typescript() {
+    let Some(app) = create("hello-ts", "hello-world", "hello-world", "ts") else { return };
+    assert_eq!(serve(&app).await.get("/").await.text, "Hello World!");
+}
+
+#[tokio::test]
+async fn hello_world_in_javascript() {
+    let Some(app) = create("hello-js", "hello-world", "hello-world", "js") else { return };
+    assert_eq!(serve(&app).await.get("/").await.text, "Hello World!");
+}
+
+#[tokio::test]
+async fn common() {
+    let Some(app) = create("common", "demo", "common", "ts") else { return };
+    let dev = serve(&app).await;
+    assert!(dev.get("/").await.text.contains("Try making requests to:"));
+    let redirect = dev.get("/redirect").await;
+    assert_eq!((redirect.status.as_u16(), redirect.header("location")), (302, "https://example.com/"));
+    assert_eq!(dev.get("/api/todos/7").await.text, "Todo #7");
+    assert_eq!(dev.post("/api/todos", r#"{"title":"rest"}"#).await.text, r#"Creating Todo: {"title":"rest"}"#);
+    assert_eq!(dev.get("/api/nothing").await.status, 404);
+}
+
+#[tokio::test]
+async fn scheduled() {
+    let Some(app) = create("scheduled", "demo", "scheduled", "ts") else { return };
+    let mut dev = Dev::start(&app, &["--test-scheduled"]).await;
+    let host = dev.host.clone();
+    let hint = dev.get("/").await.text;
+    assert!(hint.contains(&format!("curl http://{host}/__scheduled?cron=*+*+*+*+*")), "{hint}");
+    // Its handler asks api.cloudflare.com: with and without an answer, it ran.
+    dev.get("/__scheduled?cron=*+*+*+*+*").await;
+    dev.output.until("scheduled * * * * * ").await;
+}
+
+#[tokio::test]
+async fn openapi() {
+    let Some(app) = create("openapi", "demo", "openapi", "ts") else { return };
+    let dev = serve(&app).await;
+    let page = dev.get("/").await;
+    assert_eq!(page.header("content-type"), "text/html; charset=UTF-8");
+    let schema: serde_json::Value = serde_json::from_str(&dev.get("/openapi.json").await.text).unwrap();
+    assert_eq!(schema["paths"]["/api/tasks"]["get"]["summary"], "List Tasks");
+    let tasks: serde_json::Value = serde_json::from_str(&dev.get("/api/tasks?page=0").await.text).unwrap();
+    assert_eq!(tasks["tasks"][1]["slug"], "cloudflare-workers");
+    // A body that does not fit the schema is refused, by zod.
+    let request = Request::post("/api/tasks").header("content-type", "application/json");
+    let answer = fetch(&dev.host, request.body(body(r#"{"name":1}"#)).unwrap()).await;
+    assert_eq!(answer.status, 400, "{}", answer.text);
+    let task = r#"{"name":"n","slug":"s","completed":false,"due_date":"2026-01-05"}"#;
+    let request = Request::post("/api/tasks").header("content-type", "application/json");
+    let answer = fetch(&dev.host, request.body(body(task)).unwrap()).await;
+    assert_eq!(answer.status, 201, "{}", answer.text);
+}

@@ -1,0 +1,15 @@
+//! The `skep` command as a person uses it: the real binary, real projects, real clients.
+//!
+//! Each file is about one subject. Tests wait for what they expect and never for a time, so that a busy machine makes
+//! them slow and not wrong.
+
+mod c3;
+mod inspector;
+mod keys;
+mod project;
+mod reload;
+mod serve;
+mod start;
+mod stop;
+mod support;
+mod tutorial;
