@@ -1,5 +1,5 @@
 //! What a Worker that misbehaves costs its neighbour, and how far it gets beyond its CPU budget:
-//! `cargo bench -p skep-isolate --bench limits [-- NAME…]`. The table goes to standard output.
+//! `cargo test -p skep-isolate --bench limits [-- NAME…]`. The table goes to standard output.
 //!
 //! A neighbour in the same process is asked once a millisecond. Windows in which it is alone and windows in which the other
 //! Worker misbehaves again and again take turns, so that whatever else the machine does weighs on both.

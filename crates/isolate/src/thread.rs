@@ -16,6 +16,7 @@ use crate::inspector::Inspector;
 use crate::life::Life;
 use crate::limits::Verdict;
 use crate::runtime::{RunEvent, Runtime};
+use crate::watchdog;
 
 /// Stack of an isolate's thread in bytes: V8 uses one mebibyte at most and stops deep recursion there; our own code needs
 /// little. Pages that are not used cost nothing.
@@ -80,6 +81,7 @@ pub(crate) fn spawn(
         .name(name)
         .stack_size(STACK)
         .spawn(move || {
+            watchdog::give_way();
             let _gathering = wake::gather();
             let result = tokio::runtime::Builder::new_current_thread()
                 .enable_time()

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use libtest_mimic::Trial;
+use skep_exchange::Response;
 use skep_isolate::Slot;
 use skep_test_support::{Recorder, Seen, get, options, test, text, version};
 use skep_worker::{ErrorCode, Limit, Outcome};
@@ -36,10 +37,25 @@ async fn misbehave(abuse: Abuse) {
         let code = if matches!(abuse.end, End::Throws(_)) { ErrorCode::Exception } else { ErrorCode::ExceededLimit };
         assert_eq!(failure.code, code, "run {run}: {failure:?}");
         check_log(&recorder, abuse.end, run);
-        let response = Arc::clone(&slot).fetch(get("http://localhost/")).await.expect("the next request works");
+        let response = next_request(&slot).await;
         assert_eq!(text(response).await, "ok");
     }
     assert!(neighbour.stop().await > 0, "the neighbour was under load");
+}
+
+/// A request that behaves. On a virtual machine whose host is busy, time that it did not run can count as CPU time: then
+/// the small budget is gone, and another try is fair.
+async fn next_request(slot: &Arc<Slot>) -> Response {
+    let mut tries = 0;
+    loop {
+        match Arc::clone(slot).fetch(get("http://localhost/")).await {
+            Ok(response) => return response,
+            Err(failure) => {
+                assert!(failure.outcome == Outcome::ExceededCpu && tries < 3, "the next request works: {failure:?}")
+            }
+        }
+        tries += 1;
+    }
 }
 
 /// The log names the limit, its value and what was used; the event's outcome fits.
