@@ -37,7 +37,13 @@ impl Room {
     }
 
     fn dependencies(&self, table: &str) -> Vec<&str> {
-        self.manifest.get(table).and_then(toml::Value::as_table).into_iter().flatten().map(|(name, _)| &**name).collect()
+        self.manifest
+            .get(table)
+            .and_then(toml::Value::as_table)
+            .into_iter()
+            .flatten()
+            .map(|(name, _)| &**name)
+            .collect()
     }
 }
 

@@ -4,7 +4,9 @@
 //! handle that any thread may use; what goes wrong comes back as a [`Failure`] or a [`StartError`]. When a limit stops an
 //! isolate it is over for good ([`Isolate::is_over`]): whoever holds it starts another one ([`Slot`] does).
 
+mod helpers;
 mod inspector;
+mod life;
 mod limits;
 mod loader;
 mod meter;
@@ -14,15 +16,17 @@ mod thread;
 mod watchdog;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, SystemTime};
 
 use skep_exchange::{Failure, Reply, Request, wake};
-use skep_observe::Observer;
+use skep_observe::{EventRecord, Exception, Observer, Source, Trigger};
 use skep_web::EventId;
-use skep_worker::{Event, Version};
+use skep_worker::{Event, LimitExceeded, Version};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::inspector::Inspector;
+use crate::life::Life;
 use crate::runtime::RunEvent;
 use crate::thread::{Command, Started};
 
@@ -64,11 +68,13 @@ pub struct Isolate(Arc<Handle>);
 
 struct Handle {
     commands: mpsc::Sender<Command>,
-    over: Arc<AtomicBool>,
+    life: Arc<Life>,
     next_event: AtomicU32,
     handlers: Vec<Event>,
     inspector: Option<Inspector>,
     default_entrypoint: Arc<str>,
+    observer: Arc<dyn Observer>,
+    version: Arc<Version>,
 }
 
 impl Isolate {
@@ -79,17 +85,23 @@ impl Isolate {
     pub async fn start(options: Options) -> Result<Self, StartError> {
         let (commands, receiver) = mpsc::channel(MOST_WAITING);
         let (ready, started) = oneshot::channel();
-        let over = Arc::new(AtomicBool::new(false));
-        thread::spawn(options, receiver, ready, Arc::clone(&over))?;
+        let life = Arc::new(Life::default());
+        let (observer, version) = (Arc::clone(&options.observer), Arc::clone(&options.version));
+        thread::spawn(options, receiver, ready, Arc::clone(&life))?;
         let ended = || StartError::Thread("the isolate's thread ended while it started".to_owned());
-        let Started { handlers, inspector } = started.await.map_err(|_| ended())??;
+        let Started { handlers, inspector } = tokio::select! {
+            started = started => started.map_err(|_| ended())??,
+            exceeded = life.lost() => return Err(StartError::Limit(exceeded)),
+        };
         Ok(Self(Arc::new(Handle {
             commands,
-            over,
+            life,
             next_event: AtomicU32::new(1),
             handlers,
             inspector,
             default_entrypoint: "default".into(),
+            observer,
+            version,
         })))
     }
 
@@ -100,13 +112,14 @@ impl Isolate {
 
     /// Whether the isolate has ended: a limit stopped it.
     pub fn is_over(&self) -> bool {
-        self.0.over.load(Ordering::Acquire)
+        self.0.life.is_over()
     }
 
     /// Hands a request to the fetch handler of the default export, at once if there is room. Dropping the future tells the
     /// handler that the client went away.
     pub fn fetch(&self, request: Request) -> impl Future<Output = Reply> + Send + use<> {
         let event = self.next_event();
+        let (method, url) = (request.method().clone(), request.uri().clone());
         let (waiter, reply) = oneshot::channel();
         let entrypoint = Arc::clone(&self.0.default_entrypoint);
         let command = Command::Fetch { event, request, entrypoint, waiter };
@@ -121,7 +134,14 @@ impl Isolate {
                 return Reply::NotStarted(request);
             }
             let mut waiting = CancelOnDrop { isolate, event: Some(event) };
-            let reply = wake::crossing(reply).await;
+            let reply = tokio::select! {
+                biased;
+                reply = wake::crossing(reply) => reply,
+                exceeded = waiting.isolate.0.life.lost() => {
+                    let trigger = Trigger::Fetch { method, url, status: None };
+                    Ok(Reply::Failure(waiting.isolate.lost(event, trigger, exceeded)))
+                }
+            };
             waiting.event = None;
             reply
                 .unwrap_or_else(|_| Reply::Failure(Failure::unusable("the isolate ended while it handled the request")))
@@ -171,10 +191,40 @@ impl Isolate {
     async fn run(&self, run: RunEvent) -> Result<Finished, Failure> {
         let ended = || Failure::unusable("the isolate ended before it handled the event");
         let (waiter, finished) = oneshot::channel();
-        let command =
-            Command::Run { event: self.next_event(), run, entrypoint: Arc::clone(&self.0.default_entrypoint), waiter };
+        let event = self.next_event();
+        let trigger = run.trigger();
+        let command = Command::Run { event, run, entrypoint: Arc::clone(&self.0.default_entrypoint), waiter };
         self.0.commands.send(command).await.map_err(|_| ended())?;
-        finished.await.map_err(|_| ended())?
+        tokio::select! {
+            finished = finished => finished.map_err(|_| ended())?,
+            exceeded = self.0.life.lost() => Err(self.lost(event, trigger, exceeded)),
+        }
+    }
+
+    /// What becomes of an event whose isolate does not stop. The thread that should tell the observer cannot.
+    fn lost(&self, event: EventId, trigger: Trigger, exceeded: LimitExceeded) -> Failure {
+        let failure = Failure::limit(exceeded);
+        let version = &self.0.version;
+        let source =
+            Source { worker: version.worker.as_str().into(), version: version.id.as_str().into(), event: event.0 };
+        let exception = Exception {
+            name: failure.name.clone(),
+            message: failure.message.clone(),
+            stack: String::new(),
+            limit: failure.limit,
+            timestamp: SystemTime::now(),
+        };
+        self.0.observer.exception(&source, exception);
+        let record = EventRecord {
+            trigger,
+            outcome: failure.outcome,
+            started: SystemTime::now(),
+            wall: Duration::ZERO,
+            cpu: Duration::ZERO,
+            subrequests: 0,
+        };
+        self.0.observer.finished(&source, record);
+        failure
     }
 
     /// Opens a session for a debugger, if the isolate was started with one in mind.

@@ -2,9 +2,11 @@
 //!
 //! CPU time: the watchdog asks V8 for an interrupt; in it the time since the last mark is charged to the event whose code
 //! runs (V8 carries it along every promise), and if that event has used up its limit, execution is terminated. Memory:
-//! V8 calls back when its heap is nearly full, buffers are allocated by [`BufferAllocator`], and after each full garbage
-//! collection the heap and all external memory together are compared with the limit. V8 keeps the allocations that led
-//! there alive until JavaScript has stopped, which it does at its next check.
+//! buffers are allocated by [`BufferAllocator`], and after each full garbage collection what is left on the heap and
+//! outside of it is compared with the limit. V8's own limit is a little higher, so that it need not collect again and
+//! again while the heap is nearly full; when it is reached, V8 calls back. V8 keeps the allocations that led there alive
+//! until JavaScript has stopped, which it does at its next check. A thread that does not stop, because V8 has functions
+//! that cannot be interrupted, is given up: see [`Life`].
 
 use std::ffi::c_void;
 use std::rc::Rc;
@@ -13,14 +15,17 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use deno_core::v8;
-use skep_web::EventId;
+use skep_web::{EventId, HeldMemory};
 use skep_worker::{Limit, LimitExceeded, Limits};
 
+use crate::life::Life;
 use crate::meter::Meter;
 
 /// What V8 may take beyond the limit between noticing and stopping: more than any single allocation it makes for
 /// JavaScript (an array's elements and a string's characters have a gibibyte at most).
 const HEADROOM: usize = 1280 * 1024 * 1024;
+/// The part of the limit by which the heap may exceed it between two full collections.
+const SLACK: usize = 4;
 
 /// A limit that stopped an isolate, and the event that ran into it, if it is known.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +36,9 @@ pub(crate) struct Verdict {
 
 /// Remembers the first limit that an isolate exceeded, and counts its memory.
 pub(crate) struct Guard {
-    memory: usize,
+    limits: Limits,
+    life: Arc<Life>,
+    starting: AtomicBool,
     isolate: OnceLock<v8::IsolateHandle>,
     stopped: AtomicBool,
     verdict: Mutex<Option<Verdict>>,
@@ -39,17 +46,31 @@ pub(crate) struct Guard {
     buffers: AtomicUsize,
     /// Bytes in use on the V8 heap after the last full collection.
     heap: AtomicUsize,
+    /// Bytes that the web platform holds for JavaScript.
+    held: Arc<HeldMemory>,
+    /// How many of them V8 knows of.
+    told: AtomicUsize,
+    /// V8's own limit was raised, for JavaScript to come to its end.
+    raised: AtomicBool,
+    /// The thread was given up.
+    lost: AtomicBool,
 }
 
 impl Guard {
-    pub(crate) fn new(limits: &Limits) -> Arc<Self> {
+    pub(crate) fn new(limits: &Limits, life: &Arc<Life>) -> Arc<Self> {
         Arc::new(Self {
-            memory: limits.memory,
+            limits: limits.clone(),
+            life: Arc::clone(life),
+            starting: AtomicBool::new(true),
             isolate: OnceLock::new(),
             stopped: AtomicBool::new(false),
             verdict: Mutex::new(None),
             buffers: AtomicUsize::new(0),
             heap: AtomicUsize::new(0),
+            held: Arc::default(),
+            told: AtomicUsize::new(0),
+            raised: AtomicBool::new(false),
+            lost: AtomicBool::new(false),
         })
     }
 
@@ -80,9 +101,45 @@ impl Guard {
     }
 
     fn stop_for_memory(&self, used: usize) {
+        let allowed = self.limits.memory;
         let exceeded =
-            LimitExceeded { limit: Limit::Memory, allowed: self.memory as u64, used: used.max(self.memory + 1) as u64 };
+            LimitExceeded { limit: Limit::Memory, allowed: allowed as u64, used: used.max(allowed + 1) as u64 };
         self.stop(Verdict { exceeded, event: None });
+    }
+
+    /// Stops the isolate for a turn that has taken this long and cannot be interrupted.
+    pub(crate) fn stop_for_cpu(&self, used: Duration) {
+        let (limit, allowed) = match self.starting.load(Ordering::Relaxed) {
+            true => (Limit::StartupCpu, self.limits.startup_cpu),
+            false => (Limit::Cpu, self.limits.cpu),
+        };
+        self.stop(Verdict { exceeded: exceeded_cpu(limit, allowed, used), event: None });
+    }
+
+    /// The version is loaded: from now on the limits of events count.
+    pub(crate) fn started(&self) {
+        self.starting.store(false, Ordering::Relaxed);
+    }
+
+    /// Gives up the isolate's thread: it was stopped and goes on. Gives whether that is new.
+    pub(crate) fn lose(&self) -> bool {
+        if let Some(verdict) = self.verdict() {
+            self.life.lose(verdict.exceeded);
+        }
+        !self.lost.swap(true, Ordering::AcqRel)
+    }
+
+    /// Holds the isolate's own thread for ever if it was given up. It takes no more CPU time and no more memory then; what
+    /// it has stays taken.
+    fn hold_if_lost(&self) {
+        while self.lost.load(Ordering::Acquire) {
+            std::thread::park();
+        }
+    }
+
+    /// Where the web platform counts the bytes that it holds.
+    pub(crate) fn held(&self) -> &Arc<HeldMemory> {
+        &self.held
     }
 }
 
@@ -92,6 +149,7 @@ pub(crate) unsafe extern "C" fn on_interrupt(mut isolate: v8::UnsafeRawIsolatePt
     let isolate = unsafe { v8::Isolate::ref_from_raw_isolate_ptr_mut(&mut isolate) };
     // SAFETY: the watchdog passes the guard of this isolate, which the isolate's thread keeps alive.
     let guard = unsafe { &*guard.cast_const().cast::<Guard>() };
+    check_outside_memory(isolate, guard);
     // Answers that were given earlier in this turn do not wait for its end.
     skep_exchange::wake::flush();
     let state = deno_core::JsRuntime::op_state_from(isolate);
@@ -126,16 +184,38 @@ fn current_event(isolate: &mut v8::Isolate, context: &v8::Global<v8::Context>) -
 pub(crate) fn watch_memory(runtime: &mut deno_core::JsRuntime, guard: &Arc<Guard>) {
     let near = Arc::clone(guard);
     runtime.add_near_heap_limit_callback(move |current, initial| {
-        near.stop_for_memory(current.max(initial));
-        current.max(initial) + HEADROOM
+        let limit = current.max(initial);
+        near.stop_for_memory(limit);
+        if near.raised.swap(true, Ordering::Relaxed) {
+            // It goes on and on. V8 would end the process.
+            near.lose();
+            near.hold_if_lost();
+        }
+        limit + HEADROOM
     });
     let data = Arc::as_ptr(guard).cast_mut().cast();
-    runtime.v8_isolate().add_gc_epilogue_callback(after_collection, data, v8::GCType::kGCTypeMarkSweepCompact);
+    runtime.v8_isolate().add_gc_epilogue_callback(after_collection, data, v8::GCType::kGCTypeAll);
+}
+
+/// Compares the memory outside of the heap with the limit: V8 does not look by itself when a `WebAssembly.Memory` grows.
+pub(crate) fn check_outside_memory(isolate: &mut v8::Isolate, guard: &Guard) {
+    if outside_memory(isolate, guard) > guard.limits.memory {
+        // Some of it may be garbage. What is left is compared again afterwards.
+        isolate.low_memory_notification();
+    }
+}
+
+/// Bytes outside of the heap that JavaScript holds.
+fn outside_memory(isolate: &mut v8::Isolate, guard: &Guard) -> usize {
+    let held = guard.held.bytes();
+    let told = guard.told.swap(held, Ordering::Relaxed);
+    let more = i64::try_from(held).unwrap_or(i64::MAX) - i64::try_from(told).unwrap_or(i64::MAX);
+    usize::try_from(isolate.adjust_amount_of_external_allocated_memory(more)).unwrap_or(0)
 }
 
 unsafe extern "C" fn after_collection(
     mut isolate: v8::UnsafeRawIsolatePtr,
-    _: v8::GCType,
+    kind: v8::GCType,
     _: v8::GCCallbackFlags,
     guard: *mut c_void,
 ) {
@@ -143,19 +223,23 @@ unsafe extern "C" fn after_collection(
     let isolate = unsafe { v8::Isolate::ref_from_raw_isolate_ptr_mut(&mut isolate) };
     // SAFETY: the guard of this isolate, which the isolate's thread keeps alive longer than the isolate.
     let guard = unsafe { &*guard.cast_const().cast::<Guard>() };
-    let statistics = isolate.get_heap_statistics();
-    let heap = statistics.used_heap_size();
+    guard.hold_if_lost();
+    if kind != v8::GCType::kGCTypeMarkSweepCompact {
+        return;
+    }
+    let heap = isolate.get_heap_statistics().used_heap_size();
     guard.heap.store(heap, Ordering::Relaxed);
-    let used = heap + statistics.external_memory();
-    if used > guard.memory {
-        guard.stop_for_memory(used);
+    // No change, so that no collection begins within this one.
+    let outside = usize::try_from(isolate.adjust_amount_of_external_allocated_memory(0)).unwrap_or(0);
+    if heap + outside > guard.limits.memory {
+        guard.stop_for_memory(heap + outside);
     }
 }
 
 /// The memory limits of an isolate.
 pub(crate) fn create_params(guard: &Arc<Guard>) -> v8::CreateParams {
     v8::CreateParams::default()
-        .heap_limits(0, guard.memory)
+        .heap_limits(0, guard.limits.memory + guard.limits.memory / SLACK)
         .array_buffer_allocator(BufferAllocator::shared(guard))
         // A thread that waits cannot be interrupted, and there is no other thread that could wake it.
         .allow_atomics_wait(false)
@@ -175,7 +259,7 @@ impl BufferAllocator {
     fn allocate(&self, length: usize, zeroed: bool) -> *mut c_void {
         let Some(guard) = self.0.upgrade() else { return std::ptr::null_mut() };
         let buffers = guard.buffers.load(Ordering::Relaxed).saturating_add(length);
-        if buffers.saturating_add(guard.heap.load(Ordering::Relaxed)) > guard.memory {
+        if buffers.saturating_add(guard.heap.load(Ordering::Relaxed)) > guard.limits.memory {
             return std::ptr::null_mut();
         }
         // SAFETY: any size may be asked for; zero bytes give a pointer that may be freed.

@@ -1,7 +1,7 @@
 //! Modules: from a version to V8. Only the version's own modules and `cloudflare:*` can be imported.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -255,10 +255,23 @@ fn platform_value<'s>(
     modules.get(scope, name.into())
 }
 
+thread_local! {
+    /// Whether this thread compiles a module of its version.
+    static COMPILES: Cell<bool> = const { Cell::new(false) };
+}
+
 /// A `WebAssembly.Module` of bytes, or nothing if they are none.
 pub(crate) fn compile_wasm<'s>(scope: &mut v8::PinScope<'s, '_>, bytes: &[u8]) -> Option<v8::Local<'s, v8::Value>> {
     v8::tc_scope!(let scope, scope);
-    v8::WasmModuleObject::compile(scope, bytes).map(Into::into)
+    COMPILES.set(true);
+    let module = v8::WasmModuleObject::compile(scope, bytes).map(Into::into);
+    COMPILES.set(false);
+    module
+}
+
+/// Whether WebAssembly may be compiled: a version's own modules only, never bytes from elsewhere.
+pub(crate) unsafe extern "C" fn may_compile_wasm(_: v8::Local<'_, v8::Context>, _: v8::Local<'_, v8::String>) -> bool {
+    COMPILES.get()
 }
 
 /// An `ArrayBuffer` with a copy of bytes.

@@ -14,6 +14,7 @@ use deno_core::OpState;
 use skep_web::{EventId, Events};
 use skep_worker::{Limit, Limits};
 
+use crate::helpers::Helpers;
 use crate::limits::{Verdict, exceeded_cpu};
 use crate::watchdog::Watch;
 
@@ -22,6 +23,7 @@ const SHORT: Duration = Duration::from_micros(100);
 
 pub(crate) struct Meter {
     watch: Arc<Watch>,
+    helpers: Arc<Helpers>,
     limits: Limits,
     /// CPU time up to which everything is charged.
     mark: Cell<u64>,
@@ -43,10 +45,11 @@ struct ShortTurns {
 }
 
 impl Meter {
-    pub(crate) fn new(watch: Arc<Watch>, limits: Limits) -> Rc<Self> {
+    pub(crate) fn new(watch: Arc<Watch>, limits: Limits, helpers: Arc<Helpers>) -> Rc<Self> {
         let mark = watch.now();
         Rc::new(Self {
             watch,
+            helpers,
             limits,
             mark: Cell::new(mark),
             starting: Cell::new(None),
@@ -102,16 +105,19 @@ impl Meter {
         }
     }
 
-    /// The turns of this poll are over: what is no event's own is everybody's.
-    pub(crate) fn end_turns(&self, state: &mut OpState) {
+    /// The turns of this poll are over: what is no event's own is everybody's. Gives a verdict when a limit is used up.
+    pub(crate) fn end_turns(&self, state: &mut OpState) -> Option<Verdict> {
         let mut short = self.short.borrow_mut();
         let spent = self.since_mark();
         let events = state.borrow_mut::<Events>();
         let all = short.total + short.last.elapsed();
         let rest = short.charge(events, spent, all);
-        events.charge_all(rest);
+        events.charge_all(rest + Duration::from_nanos(self.helpers.take()));
         events.record_ended();
         self.watch.end_turn();
+        // Turns that are too short for the watchdog add up.
+        let (event, used) = events.over_cpu()?;
+        Some(Verdict { exceeded: exceeded_cpu(Limit::Cpu, self.limits.cpu, used), event: Some(event) })
     }
 
     /// The watchdog's interrupt: charges the time since the last mark to the event whose code runs. Gives a verdict when

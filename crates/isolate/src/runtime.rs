@@ -13,6 +13,8 @@ use skep_worker::{BindingKind, EntryFormat, Event, LimitExceeded, ModuleContent,
 use tokio::sync::oneshot;
 
 use crate::Options;
+use crate::helpers::Helpers;
+use crate::life::Life;
 use crate::limits::{self, Guard, Verdict};
 use crate::loader::{self, PlatformModules, VersionLoader};
 use crate::meter::Meter;
@@ -49,7 +51,7 @@ pub(crate) enum RunEvent {
 }
 
 impl RunEvent {
-    fn trigger(&self) -> Trigger {
+    pub(crate) fn trigger(&self) -> Trigger {
         match self {
             Self::Scheduled { cron, scheduled_time } => {
                 Trigger::Scheduled { cron: cron.clone(), scheduled_time: *scheduled_time }
@@ -72,7 +74,7 @@ pub(crate) struct Runtime {
 
 impl Runtime {
     /// Makes an isolate from the snapshot and loads a version.
-    pub(crate) async fn start(options: &Options) -> Result<Self, StartError> {
+    pub(crate) async fn start(options: &Options, life: &Arc<Life>, helpers: &Arc<Helpers>) -> Result<Self, StartError> {
         let version = &options.version;
         let size = version.size();
         if size > version.limits.script_size {
@@ -83,19 +85,20 @@ impl Runtime {
             };
             return Err(StartError::Limit(exceeded));
         }
-        let guard = Guard::new(&version.limits);
+        let guard = Guard::new(&version.limits, life);
         let platform = PlatformModules::default();
         let mut js = new_runtime(options, &guard, &platform)?;
         let handle = js.v8_isolate().thread_safe_handle();
         guard.set_isolate(handle.clone());
         limits::watch_memory(&mut js, &guard);
-        let meter = Meter::new(Watch::start(handle, Arc::clone(&guard)), version.limits.clone());
+        let meter = Meter::new(Watch::start(handle, Arc::clone(&guard)), version.limits.clone(), Arc::clone(helpers));
         // For the interrupt, which finds its way from V8 to the state and no further.
         let context = js.main_context();
         js.op_state().borrow_mut().put((Rc::clone(&meter), context));
         meter.begin_startup();
         let loaded = load(&mut js, options, &platform, &meter).await;
         meter.end_startup();
+        guard.started();
         if let Some(verdict) = guard.verdict() {
             return Err(StartError::Limit(verdict.exceeded));
         }
@@ -126,9 +129,15 @@ impl Runtime {
     }
 
     /// The turns of this poll are over.
-    pub(crate) fn end_turns(&self) {
+    pub(crate) fn end_turns(&mut self) {
+        limits::check_outside_memory(self.js.v8_isolate(), &self.guard);
         let state = self.js.op_state();
-        self.meter.end_turns(&mut state.borrow_mut());
+        let mut state = state.borrow_mut();
+        let verdict = self.meter.end_turns(&mut state);
+        skep_web::events::close_bodies(&mut state);
+        if let Some(verdict) = verdict {
+            self.guard.stop(verdict);
+        }
     }
 
     /// Hands a request to the version's fetch handler. The answer goes to `waiter`.
@@ -204,7 +213,9 @@ impl Runtime {
             // What runs next belongs to no event until it says so.
             let nothing = v8::undefined(scope).into();
             scope.set_continuation_preserved_embedder_data(nothing);
-            scope.perform_microtask_checkpoint();
+            if !self.guard.is_stopped() {
+                scope.perform_microtask_checkpoint();
+            }
         }
         let state = self.js.op_state();
         self.meter.charge_to(&mut state.borrow_mut(), event);
@@ -275,7 +286,7 @@ fn new_runtime(options: &Options, guard: &Arc<Guard>, platform: &PlatformModules
         ..RuntimeOptions::default()
     })
     .map_err(|error| StartError::Exception(failure_of(&error)))?;
-    js.lazy_init_extensions(skep_web::extension_arguments())
+    js.lazy_init_extensions(skep_web::extension_arguments(Arc::clone(guard.held())))
         .map_err(|error| StartError::Exception(failure_of(&error)))?;
     let host = Host {
         outbound: options.outbound.clone(),
@@ -299,6 +310,7 @@ async fn load(
     let version = &options.version;
     let entry = take_entry(js, options)?;
     *platform.borrow_mut() = Some(entry.modules);
+    js.v8_isolate().set_allow_wasm_code_generation_callback(loader::may_compile_wasm);
     let evals = version.compatibility.is_on("allow_eval_during_startup");
     allow_eval(js, evals);
     let namespace = match version.format {

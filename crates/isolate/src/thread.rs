@@ -1,7 +1,6 @@
 //! The isolate's thread: takes commands, runs turns, and ends when a limit stops it or nobody holds it any more.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -12,18 +11,25 @@ use skep_worker::{Event, LimitExceeded};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::Options;
+use crate::helpers::{self, Helpers};
 use crate::inspector::Inspector;
+use crate::life::Life;
 use crate::limits::Verdict;
 use crate::runtime::{RunEvent, Runtime};
 
 /// Stack of an isolate's thread in bytes: V8 uses one mebibyte at most and stops deep recursion there; our own code needs
 /// little. Pages that are not used cost nothing.
 const STACK: usize = 4 * 1024 * 1024;
+/// Threads that an isolate may have for work that it need not wait for, such as making keys.
+const MOST_HELPERS: usize = 2;
 /// How often events are looked at whose `waitUntil()` may take too long.
 const WAIT_UNTIL_TICK: Duration = Duration::from_secs(1);
 
 /// What a thread is told.
-#[expect(clippy::large_enum_variant, reason = "nearly all commands are of the large kind: a box would cost each of them")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all commands are of the large kind: a box would cost each of them"
+)]
 pub(crate) enum Command {
     Fetch { event: EventId, request: Request, entrypoint: Arc<str>, waiter: oneshot::Sender<Reply> },
     Run { event: EventId, run: RunEvent, entrypoint: Arc<str>, waiter: oneshot::Sender<Result<Finished, Failure>> },
@@ -61,14 +67,15 @@ pub(crate) struct Started {
     pub(crate) inspector: Option<Inspector>,
 }
 
-/// Starts a thread with an isolate. It ends when the sender of `commands` is dropped; `over` is set then.
+/// Starts a thread with an isolate. It ends when the sender of `commands` is dropped, and `life` with it.
 pub(crate) fn spawn(
     options: Options,
     commands: mpsc::Receiver<Command>,
     started: oneshot::Sender<Result<Started, StartError>>,
-    over: Arc<AtomicBool>,
+    life: Arc<Life>,
 ) -> Result<(), StartError> {
     let name: String = format!("isolate {}", options.version.worker).chars().take(15).collect();
+    let helpers = Arc::new(Helpers::default());
     std::thread::Builder::new()
         .name(name)
         .stack_size(STACK)
@@ -77,13 +84,16 @@ pub(crate) fn spawn(
             let result = tokio::runtime::Builder::new_current_thread()
                 .enable_time()
                 .enable_io()
+                .max_blocking_threads(MOST_HELPERS)
+                .on_thread_start(helpers::enter(&helpers))
+                .on_thread_stop(helpers::leave(&helpers))
                 .on_thread_park(wake::flush)
                 .build();
             match result {
-                Ok(tokio) => tokio.block_on(run(options, commands, started, &over)),
+                Ok(tokio) => tokio.block_on(run(options, commands, started, &life, &helpers)),
                 Err(error) => drop(started.send(Err(StartError::Thread(error.to_string())))),
             }
-            over.store(true, Ordering::Release);
+            life.end();
         })
         .map(drop)
         .map_err(|error| StartError::Thread(error.to_string()))
@@ -93,9 +103,10 @@ async fn run(
     options: Options,
     mut commands: mpsc::Receiver<Command>,
     started: oneshot::Sender<Result<Started, StartError>>,
-    over: &AtomicBool,
+    life: &Arc<Life>,
+    helpers: &Arc<Helpers>,
 ) {
-    let mut runtime = match Runtime::start(&options).await {
+    let mut runtime = match Runtime::start(&options, life, helpers).await {
         Ok(runtime) => runtime,
         Err(error) => {
             drop(started.send(Err(error)));
@@ -111,13 +122,14 @@ async fn run(
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut crossing = CrossingContext::default();
     let verdict = std::future::poll_fn(|context| {
-        if tick.poll_tick(context).is_ready() {
+        // Asked again after a tick, or it would not wake this thread for the next one.
+        while tick.poll_tick(context).is_ready() {
             runtime.end_late_events();
         }
         turn(&mut runtime, &mut commands, &mut crossing, context)
     })
     .await;
-    over.store(true, Ordering::Release);
+    life.end();
     commands.close();
     if let Some(verdict) = verdict {
         fail_open_events(&runtime, verdict);
@@ -153,7 +165,10 @@ fn turn(
         return Poll::Ready(Some(verdict));
     }
     if idle {
-        runtime.with_events(skep_web::Events::fail_hung);
+        runtime.with_events(|events| {
+            events.fail_hung();
+            events.record_ended();
+        });
     }
     // Nobody can send anything any more; what is open is finished first.
     if !open && runtime.with_events(|events| events.is_empty()) {

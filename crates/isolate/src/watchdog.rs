@@ -17,11 +17,16 @@ use crate::limits::{self, Guard};
 const TICK: Duration = Duration::from_millis(5);
 /// How soon an isolate is looked at again whose budget is nearly used up.
 const SHORTEST_TICK: Duration = Duration::from_micros(500);
+/// How long V8 may take for an interrupt after the budget has run out. Some of its functions allow no interrupt, but can be
+/// terminated.
+const GRACE: Duration = Duration::from_millis(4);
+/// CPU time that a stopped turn may go on before its thread is given up.
+const LOST_AFTER: Duration = Duration::from_millis(250);
 /// Ticks without any turn after which the watchdog goes to sleep.
 const IDLE_TICKS: u32 = 20;
 
 /// The CPU clock of one thread.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ThreadClock(libc::clockid_t);
 
 impl ThreadClock {
@@ -47,6 +52,7 @@ impl ThreadClock {
 /// What the watchdog knows of one isolate.
 pub(crate) struct Watch {
     clock: ThreadClock,
+    thread: libc::c_long,
     isolate: v8::IsolateHandle,
     guard: Arc<Guard>,
     /// CPU time at which the turn began, 0 between turns.
@@ -55,6 +61,8 @@ pub(crate) struct Watch {
     deadline: AtomicU64,
     /// An interrupt was asked for and has not run yet.
     pending: AtomicBool,
+    /// CPU time at which the turn was first seen to go on after it was stopped, 0 if it was not.
+    stopped: AtomicU64,
 }
 
 impl Watch {
@@ -62,11 +70,14 @@ impl Watch {
     pub(crate) fn start(isolate: v8::IsolateHandle, guard: Arc<Guard>) -> Arc<Self> {
         let watch = Arc::new(Self {
             clock: ThreadClock::current(),
+            // SAFETY: a plain system call that cannot fail.
+            thread: unsafe { libc::syscall(libc::SYS_gettid) },
             isolate,
             guard,
             turn: AtomicU64::new(0),
             deadline: AtomicU64::new(0),
             pending: AtomicBool::new(false),
+            stopped: AtomicU64::new(0),
         });
         WATCHDOG.add(&watch);
         watch
@@ -80,6 +91,7 @@ impl Watch {
     /// A turn begins at this CPU time and may last until that.
     pub(crate) fn begin_turn(&self, now: u64, deadline: u64) {
         self.deadline.store(deadline, Ordering::Relaxed);
+        self.pending.store(false, Ordering::Relaxed);
         self.turn.store(now.max(1), Ordering::Release);
         if WATCHDOG.asleep.load(Ordering::Acquire) {
             WATCHDOG.wake();
@@ -104,8 +116,11 @@ impl Watch {
             return None;
         }
         let now = self.clock.now();
-        let tick = u64::try_from(TICK.as_nanos()).unwrap_or(u64::MAX);
-        let due = self.deadline.load(Ordering::Relaxed).min(turn.saturating_add(tick));
+        if self.guard.is_stopped() {
+            self.stop_again(now);
+            return Some(TICK);
+        }
+        let due = self.deadline.load(Ordering::Relaxed).min(turn.saturating_add(nanoseconds(TICK)));
         if now < due {
             return Some(Duration::from_nanos(due - now).clamp(SHORTEST_TICK, TICK));
         }
@@ -113,9 +128,32 @@ impl Watch {
             // The guard outlives the isolate, whose thread owns it, and an interrupt runs on that thread or never.
             self.isolate.request_interrupt(limits::on_interrupt, Arc::as_ptr(&self.guard).cast_mut().cast());
         }
-        let left = self.deadline.load(Ordering::Relaxed).saturating_sub(now);
-        Some(Duration::from_nanos(left).clamp(SHORTEST_TICK, TICK))
+        let deadline = self.deadline.load(Ordering::Relaxed);
+        if now > deadline.saturating_add(nanoseconds(GRACE)) {
+            self.guard.stop_for_cpu(Duration::from_nanos(now - turn));
+        }
+        Some(Duration::from_nanos(deadline.saturating_sub(now)).clamp(SHORTEST_TICK, TICK))
     }
+
+    /// A turn that was stopped goes on: another piece of JavaScript began before the thread had unwound, or V8 is in a
+    /// function that cannot be interrupted.
+    fn stop_again(&self, now: u64) {
+        self.isolate.terminate_execution();
+        let since = match self.stopped.load(Ordering::Relaxed) {
+            0 => {
+                self.stopped.store(now.max(1), Ordering::Relaxed);
+                now
+            }
+            since => since,
+        };
+        if now.saturating_sub(since) > nanoseconds(LOST_AFTER) && self.guard.lose() {
+            lower_priority(self.thread);
+        }
+    }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 struct Watchdog {
@@ -179,11 +217,18 @@ impl Watchdog {
 /// Asks for more CPU than the isolates get, so that a limit is noticed in time on a busy machine. Without the privilege
 /// nothing changes.
 fn raise_priority() {
-    // SAFETY: plain system calls on the calling thread; a refusal is an error code.
-    unsafe {
-        let thread = libc::syscall(libc::SYS_gettid);
-        if let Ok(thread) = u32::try_from(thread) {
-            libc::setpriority(libc::PRIO_PROCESS, thread, -10);
-        }
+    // SAFETY: a plain system call that cannot fail.
+    set_priority(unsafe { libc::syscall(libc::SYS_gettid) }, -10);
+}
+
+/// Leaves a thread only the CPU time that nobody else wants.
+fn lower_priority(thread: libc::c_long) {
+    set_priority(thread, 19);
+}
+
+fn set_priority(thread: libc::c_long, nice: libc::c_int) {
+    if let Ok(thread) = u32::try_from(thread) {
+        // SAFETY: a plain system call; a refusal, and a thread that is gone, are error codes.
+        unsafe { libc::setpriority(libc::PRIO_PROCESS, thread, nice) };
     }
 }

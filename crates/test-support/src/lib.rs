@@ -42,6 +42,26 @@ where
     })
 }
 
+/// A test that needs a process of its own, because it measures the process: it runs in a second one of the same program.
+pub fn test_alone<F>(name: &'static str, test: impl FnOnce() -> F + Send + 'static) -> Trial
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    const MARK: &str = "SKEP_TEST_ALONE";
+    if std::env::var_os(MARK).is_some() {
+        return self::test(name, test);
+    }
+    Trial::test(name, move || {
+        let program = std::env::current_exe()?;
+        let output = std::process::Command::new(program).args(["--exact", name]).env(MARK, "1").output()?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let printed = [output.stdout, output.stderr].concat();
+        Err(Failed::from(String::from_utf8_lossy(&printed).into_owned()))
+    })
+}
+
 /// A version with one module of JavaScript, `index.js`, and today's behaviour.
 pub fn version(source: &str) -> Version {
     Version {
@@ -113,6 +133,15 @@ pub fn answered(reply: Reply) -> Result<Response, Failure> {
     }
 }
 
+/// What a Worker of this source answers to `GET http://localhost/`, as text.
+///
+/// # Panics
+/// When it does not start, or does not answer.
+pub async fn answer(source: &str) -> String {
+    let (isolate, _) = start(version(source)).await.expect("the Worker starts");
+    text(answered(isolate.fetch(get("http://localhost/")).await).expect("the Worker answers")).await
+}
+
 /// A response's body as text.
 pub async fn text(response: Response) -> String {
     let bytes = response.into_body().collect(1 << 30).await.expect("a whole body");
@@ -148,11 +177,21 @@ impl Recorder {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Forgets everything so far.
+    pub fn forget(&self) {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Waits until something has been seen, and gives what `find` makes of it.
     ///
     /// # Panics
     /// When it does not come.
     pub fn wait<T>(&self, find: impl Fn(&Seen) -> Option<T>) -> T {
+        // Other tests go on meanwhile.
+        tokio::task::block_in_place(|| self.wait_here(find))
+    }
+
+    fn wait_here<T>(&self, find: impl Fn(&Seen) -> Option<T>) -> T {
         let deadline = Instant::now() + PATIENCE;
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         loop {

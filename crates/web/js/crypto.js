@@ -6,13 +6,13 @@ import { requireEvent } from "ext:skep_web/context.js";
 import { bytesOf } from "ext:skep_web/streams.js";
 
 const {
+  ObjectCreate,
   ObjectDefineProperty,
   Promise,
   PromisePrototypeCatch,
   SafeWeakMap,
   StringPrototypeToUpperCase,
   TypedArrayPrototypeGetByteLength,
-  TypedArrayPrototypeSlice,
   TypeError,
   WeakMapPrototypeGet,
   WeakMapPrototypeSet,
@@ -94,12 +94,49 @@ define(SubtleCrypto.prototype, "timingSafeEqual", function timingSafeEqual(left,
 const standardDigest = SubtleCrypto.prototype.digest;
 
 define(SubtleCrypto.prototype, "digest", async function digest(algorithm, data) {
-  if (digestName(algorithm) !== "MD5") return await primordials.ReflectApply(standardDigest, this, [algorithm, data]);
-  const bytes = TypedArrayPrototypeSlice(bytesOf(data, "digest()"));
-  const rid = ops.op_digest_start("MD5");
-  ops.op_digest_update(rid, bytes);
+  const name = DIGESTS[digestName(algorithm)];
+  if (name === undefined) return await primordials.ReflectApply(standardDigest, this, [algorithm, data]);
+  const rid = ops.op_digest_start(name);
+  ops.op_digest_update(rid, bytesOf(data, "digest()"));
   return ops.op_digest_finish(rid).buffer;
 });
+
+// What takes longer with each step is limited, as an operation that runs cannot be stopped.
+
+const MOST_ITERATIONS = 100_000;
+const LONGEST_MODULUS = 4_096;
+
+/** An algorithm whose costly parameters are within their limits, and stay what they were when they were checked. */
+function affordable(algorithm) {
+  if (typeof algorithm !== "object" || algorithm === null) return algorithm;
+  const { iterations, modulusLength } = algorithm;
+  if (iterations > MOST_ITERATIONS) {
+    throw new DOMException(
+      `Pbkdf2 failed: iteration counts above ${MOST_ITERATIONS} are not supported (requested ${iterations}).`,
+      "NotSupportedError",
+    );
+  }
+  if (modulusLength > LONGEST_MODULUS) {
+    throw new DOMException(
+      `RSA keys have ${LONGEST_MODULUS} bits at most: a modulusLength of ${modulusLength} is not supported.`,
+      "NotSupportedError",
+    );
+  }
+  const checked = ObjectCreate(algorithm);
+  if (iterations !== undefined) define(checked, "iterations", iterations);
+  if (modulusLength !== undefined) define(checked, "modulusLength", modulusLength);
+  return checked;
+}
+
+for (const name of ["deriveBits", "deriveKey", "generateKey"]) {
+  const standard = SubtleCrypto.prototype[name];
+  define(SubtleCrypto.prototype, name, {
+    async [name](...args) {
+      args[0] = affordable(args[0]);
+      return await primordials.ReflectApply(standard, this, args);
+    },
+  }[name]);
+}
 
 for (const name of ["getRandomValues", "randomUUID"]) {
   const standard = Crypto.prototype[name];

@@ -268,7 +268,7 @@ function takeBytes(source) {
 /** The host's resource behind a stream: its own, if it has one that nobody has read from, else one that is fed from JavaScript. */
 function resourceOf(stream) {
   const backing = streams.getReadableStreamResourceBacking(stream);
-  if (backing === undefined || !backing.autoClose) return streams.resourceForReadableStream(stream);
+  if (!backing?.autoClose) return streams.resourceForReadableStream(stream);
   // Locks the stream; its resource now belongs to the response.
   streams.acquireReadableStreamDefaultReader(stream);
   streams.readableStreamDisturb(stream);

@@ -45,6 +45,7 @@ const {
 } = primordials;
 
 const load = (file) => core.loadExtScript(file);
+const { brand } = load("ext:deno_webidl/00_webidl.js");
 const { URL, URLSearchParams } = load("ext:deno_web/00_url.js");
 const { URLPattern } = load("ext:deno_web/01_urlpattern.js");
 const { DOMException } = load("ext:deno_web/01_dom_exception.js");
@@ -290,6 +291,7 @@ function define(name, value, enumerable) {
 ObjectDefineProperty(event.EventTarget.prototype, "getParent", { __proto__: null, enumerable: false });
 ObjectSetPrototypeOf(globalThis, ServiceWorkerGlobalScope.prototype);
 event.setEventTargetData(globalThis);
+ObjectDefineProperty(globalThis, brand, { __proto__: null, value: brand });
 event.saveGlobalThisReference(globalThis);
 setDispatchGlobalEvent(dispatchEvent);
 

@@ -64,6 +64,8 @@ struct EventState {
     subrequests: u32,
     /// Permits for its outbound connections, made with the first one.
     connections: Option<Arc<Semaphore>>,
+    /// The resource of the request's body, 0 if there is none. It is closed with the event, read or not.
+    body: ResourceId,
     /// The handler and its `waitUntil()` promises are settled.
     settled: bool,
     /// The response is still being streamed.
@@ -83,8 +85,13 @@ pub struct Events {
     open: HashMap<u32, EventState>,
     /// Events that ended in the current turn, whose last CPU time is not charged yet.
     ended: Vec<(EventId, EventState)>,
+    /// Resources of events that ended.
+    abandoned: Vec<ResourceId>,
     /// The sum of all equal shares of CPU time since the isolate began: an event's part is what was added while it was open.
     shared_cpu: Duration,
+    /// The sum of all charges, and where it must be before any event can have used up its limit.
+    charged: Duration,
+    next_look: Duration,
 }
 
 impl EventState {
@@ -95,7 +102,15 @@ impl EventState {
 
 impl Events {
     pub(crate) fn new(host: Host) -> Self {
-        Self { host, open: HashMap::new(), ended: Vec::new(), shared_cpu: Duration::ZERO }
+        Self {
+            host,
+            open: HashMap::new(),
+            ended: Vec::new(),
+            abandoned: Vec::new(),
+            shared_cpu: Duration::ZERO,
+            charged: Duration::ZERO,
+            next_look: Duration::ZERO,
+        }
     }
 
     fn begin(&mut self, event: EventId, trigger: Trigger, head: Option<Head>, waiter: Waiter) {
@@ -112,6 +127,7 @@ impl Events {
             shared_before: self.shared_cpu,
             subrequests: 0,
             connections: None,
+            body: 0,
             settled: false,
             streaming: false,
         };
@@ -125,6 +141,7 @@ impl Events {
 
     /// Charges CPU time to an event. Gives what it has used by now, or nothing if it is over.
     pub fn charge(&mut self, event: EventId, cpu: Duration) -> Option<Duration> {
+        self.charged += cpu;
         let shared = self.shared_cpu;
         let ended = self.ended.iter_mut().find(|(id, _)| *id == event).map(|(_, state)| state);
         let state = self.open.get_mut(&event.0).or(ended)?;
@@ -134,11 +151,24 @@ impl Events {
 
     /// Charges CPU time to all events of the current turn in equal shares.
     pub fn charge_all(&mut self, cpu: Duration) {
+        self.charged += cpu;
         if let Ok(events) = u32::try_from(self.open.len() + self.ended.len())
             && events > 0
         {
             self.shared_cpu += cpu / events;
         }
+    }
+
+    /// An event that has used up its CPU limit, and what it has used.
+    pub fn over_cpu(&mut self) -> Option<(EventId, Duration)> {
+        if self.charged < self.next_look {
+            return None;
+        }
+        let limit = self.host.limits.cpu;
+        let used = |(id, state): (&u32, &EventState)| (state.used_cpu(self.shared_cpu), EventId(*id));
+        let (most, event) = self.open.iter().map(used).max().unwrap_or((Duration::ZERO, EventId(0)));
+        self.next_look = self.charged + limit.saturating_sub(most);
+        (most >= limit).then_some((event, most))
     }
 
     /// Records the events that ended in the current turn: all its CPU time is charged.
@@ -270,7 +300,17 @@ impl Events {
         match pumped {
             Pumped::Completely => {}
             Pumped::Abandoned => state.outcome = Outcome::Canceled,
-            Pumped::Failed(_) => state.outcome = Outcome::Exception,
+            Pumped::Failed(message) => {
+                state.outcome = Outcome::Exception;
+                let exception = Exception {
+                    name: "Error".to_owned(),
+                    message,
+                    stack: String::new(),
+                    limit: None,
+                    timestamp: SystemTime::now(),
+                };
+                self.host.observer.exception(&self.host.source(event), exception);
+            }
         }
         state.answered = Some(Instant::now());
         self.finish_if_over(event);
@@ -286,6 +326,9 @@ impl Events {
 
     /// The event is over. It is recorded when the turn's CPU time is charged.
     fn finish(&mut self, event: EventId, state: EventState) {
+        if state.body != 0 {
+            self.abandoned.push(state.body);
+        }
         self.ended.push((event, state));
     }
 
@@ -341,8 +384,22 @@ pub fn begin_fetch(
     let cf = parts.extensions.get::<RequestCf>().map(|cf| Arc::clone(&cf.0));
     let trigger = Trigger::Fetch { method: parts.method, url: parts.uri.clone(), status: None };
     let head = Head { url: parts.uri, headers: parts.headers, cf };
-    state.borrow_mut::<Events>().begin(event, trigger, Some(head), Waiter::Fetch(waiter));
+    let events = state.borrow_mut::<Events>();
+    events.begin(event, trigger, Some(head), Waiter::Fetch(waiter));
+    if let Some(state) = events.open.get_mut(&event.0) {
+        state.body = body_rid;
+    }
     body_rid
+}
+
+/// Closes the request bodies of events that are over, so that whoever sends one need not wait for a reader.
+pub fn close_bodies(state: &mut OpState) {
+    for rid in std::mem::take(&mut state.borrow_mut::<Events>().abandoned) {
+        // One that was read to its end, or given on, is gone.
+        if let Ok(resource) = state.resource_table.take_any(rid) {
+            resource.close();
+        }
+    }
 }
 
 /// The URL of a fetch event's request.

@@ -12,6 +12,7 @@ mod console;
 mod digest;
 pub mod events;
 mod fetch;
+mod held;
 mod html_rewriter;
 mod websocket;
 
@@ -24,6 +25,7 @@ use skep_worker::Limits;
 
 pub use cache::{CacheStore, MemoryCache};
 pub use events::{EventId, Events, Finished};
+pub use held::HeldMemory;
 
 /// What an isolate gets from outside.
 #[derive(Clone)]
@@ -122,12 +124,12 @@ pub fn extensions() -> Vec<Extension> {
     ]
 }
 
-/// The state that the extensions want at the start of an isolate.
-pub fn extension_arguments() -> Vec<ExtensionArguments> {
+/// The state that the extensions want at the start of an isolate. What they hold for JavaScript is counted in `held`.
+pub fn extension_arguments(held: Arc<HeldMemory>) -> Vec<ExtensionArguments> {
     vec![
         deno_webidl::deno_webidl::args(),
         deno_web::deno_web::args(
-            Arc::new(deno_web::BlobStore::default()),
+            Arc::new(held::Blobs::new(held)),
             None,
             false,
             deno_web::InMemoryBroadcastChannel::default(),

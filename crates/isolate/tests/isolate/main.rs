@@ -1,0 +1,15 @@
+//! The isolate's behaviour, driven through its public API.
+
+mod abuse;
+mod abuse_cases;
+mod escape;
+mod handlers;
+mod memory;
+mod outbound;
+mod streams;
+
+fn main() {
+    let tests =
+        [abuse::tests(), escape::tests(), handlers::tests(), memory::tests(), outbound::tests(), streams::tests()];
+    skep_test_support::main(tests.into_iter().flatten().collect());
+}
