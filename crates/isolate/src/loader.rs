@@ -59,7 +59,7 @@ impl VersionLoader {
         if let Some((scheme, _)) = specifier.split_once(':')
             && scheme == "node"
         {
-            return JsErrorBox::type_error(format!(
+            return JsErrorBox::generic(format!(
                 "No such module \"{specifier}\"{from}: the node:* modules need nodejs_compat, which is not supported yet"
             ));
         }
@@ -71,7 +71,7 @@ impl VersionLoader {
             .map(|module| module.name.as_str())
             .chain(PLATFORM.iter().map(|(name, _)| *name));
         let hint = nearest(name, known).map(|near| format!(": did you mean \"{near}\"?")).unwrap_or_default();
-        JsErrorBox::type_error(format!("No such module \"{name}\"{from}{hint}"))
+        JsErrorBox::generic(format!("No such module \"{name}\"{from}{hint}"))
     }
 }
 

@@ -281,6 +281,8 @@ fn new_runtime(options: &Options, guard: &Arc<Guard>, platform: &PlatformModules
         custom_module_evaluation_cb: Some(Box::new(move |scope, _, name, code| {
             loader::evaluate(&platform, scope, name, &code)
         })),
+        // structuredClone() and ports transfer buffers through it.
+        shared_array_buffer_store: Some(deno_core::SharedArrayBufferStore::default()),
         inspector: options.inspector,
         is_main: true,
         ..RuntimeOptions::default()

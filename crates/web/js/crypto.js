@@ -148,6 +148,9 @@ for (const name of ["getRandomValues", "randomUUID"]) {
   }[name]);
 }
 
+// For node:crypto; they would open keys that are not extractable.
+for (const name of ["exportNodeMaterial", "importSync"]) primordials.ReflectDeleteProperty(denoCrypto.CryptoKey, name);
+
 function define(object, name, value) {
   ObjectDefineProperty(object, name, { __proto__: null, value, writable: true, enumerable: true, configurable: true });
 }

@@ -284,6 +284,10 @@ function fail(invocation, error) {
 
 // Service worker syntax
 
+/** What an event holds for the platform alone. */
+let invocationOf;
+let responseOf;
+
 class ExtendableEvent extends Event {
   #invocation;
 
@@ -295,8 +299,8 @@ class ExtendableEvent extends Event {
     if (this.#invocation === undefined) throw new TypeError("waitUntil() works on events of the platform only");
     this.#invocation.waitUntil(promise);
   }
-  static invocationOf(event) {
-    return event.#invocation;
+  static {
+    invocationOf = (event) => event.#invocation;
   }
 }
 
@@ -317,10 +321,10 @@ class FetchEvent extends ExtendableEvent {
     this.stopImmediatePropagation();
   }
   passThroughOnException() {
-    ExtendableEvent.invocationOf(this).passThrough = true;
+    invocationOf(this).passThrough = true;
   }
-  static responseOf(event) {
-    return event.#response;
+  static {
+    responseOf = (event) => event.#response;
   }
 }
 
@@ -363,7 +367,7 @@ function callFetchListeners(invocation, request) {
   const event = new FetchEvent("fetch", { invocation, request, cancelable: true });
   setIsTrusted(event, true);
   dispatchGlobalEvent(event);
-  const response = FetchEvent.responseOf(event);
+  const response = responseOf(event);
   if (response === undefined) {
     throw new NoHandler("No fetch listener called event.respondWith(). Call it in addEventListener(\"fetch\", (event) => event.respondWith(...)).");
   }

@@ -50,25 +50,30 @@ const { URL, URLSearchParams } = load("ext:deno_web/00_url.js");
 const { URLPattern } = load("ext:deno_web/01_urlpattern.js");
 const { DOMException } = load("ext:deno_web/01_dom_exception.js");
 const event = load("ext:deno_web/02_event.js");
-const { structuredClone } = load("ext:deno_web/02_structured_clone.js");
 const timers = load("ext:deno_web/02_timers.js");
 const { AbortController, AbortSignal } = load("ext:deno_web/03_abort_signal.js");
 const { atob, btoa } = load("ext:deno_web/05_base64.js");
 const streams = load("ext:deno_web/06_streams.js");
 const encoding = load("ext:deno_web/08_text_encoding.js");
 const { Blob, File } = load("ext:deno_web/09_file.js");
-const { MessageChannel, MessagePort } = load("ext:deno_web/13_message_port.js");
+const { MessageChannel, MessagePort, structuredClone } = load("ext:deno_web/13_message_port.js");
 const { CompressionStream, DecompressionStream } = load("ext:deno_web/14_compression.js");
 const { performance, setTimeOrigin } = load("ext:deno_web/15_performance.js");
 
 // Timers: not before there is an event, and never longer than their event.
 
+function requireFunction(callback, what) {
+  if (typeof callback !== "function") throw new TypeError(`${what} needs a function`);
+}
+
 function setTimeout(callback, delay = 0, ...args) {
+  requireFunction(callback, "setTimeout()");
   requireEvent("setTimeout()");
   return ReflectApply(timers.setTimeout, globalThis, [callback, delay, ...new SafeArrayIterator(args)]);
 }
 
 function setInterval(callback, delay = 0, ...args) {
+  requireFunction(callback, "setInterval()");
   requireEvent("setInterval()");
   return ReflectApply(timers.setInterval, globalThis, [callback, delay, ...new SafeArrayIterator(args)]);
 }
@@ -152,8 +157,7 @@ function dispatchEvent(dispatched) {
 /** Shows an error as if nobody had caught it. https://html.spec.whatwg.org/#dom-reporterror */
 function reportError(error) {
   if (arguments.length === 0) throw new TypeError("reportError() needs an error");
-  const { message } = error ?? {};
-  const errorEvent = new event.ErrorEvent("error", { cancelable: true, error, message: message === undefined ? `${error}` : `${message}` });
+  const errorEvent = new event.ErrorEvent("error", { cancelable: true, error, message: `Uncaught ${error}` });
   if (dispatchEvent(errorEvent)) reportException(error);
 }
 

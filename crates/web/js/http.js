@@ -209,6 +209,8 @@ function prepareResponse(args) {
   args = withStaticBody(args);
   const init = args[1];
   if (init === undefined || init === null) return args;
+  // An empty text is as good as no body where there may be none.
+  if (args[0] === "" && denoResponse.nullBodyStatus(init.status)) args = [null, init];
   const webSocket = init.webSocket ?? null;
   if (webSocket !== null) {
     if (!isWebSocket(webSocket)) throw new TypeError("`webSocket` must be a WebSocket, one end of a WebSocketPair");

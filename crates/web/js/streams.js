@@ -13,7 +13,6 @@ const {
   Number,
   ObjectDefineProperty,
   Promise,
-  RangeError,
   SafeWeakMap,
   TypedArrayPrototypeGetBuffer,
   TypedArrayPrototypeGetByteLength,
@@ -115,7 +114,7 @@ function makePair(expected) {
       writeController = controller;
     },
     async write(chunk) {
-      const bytes = bytesOf(chunk, expected === undefined ? "An IdentityTransformStream" : "A FixedLengthStream");
+      const bytes = typeof chunk === "string" ? core.encode(chunk) : bytesOf(chunk, expected === undefined ? "An IdentityTransformStream" : "A FixedLengthStream");
       const length = TypedArrayPrototypeGetByteLength(bytes);
       if (length === 0) return;
       if (expected !== undefined && passed + length > expected) {
@@ -171,7 +170,7 @@ class FixedLengthStream extends IdentityTransformStream {
   constructor(expectedLength) {
     const length = typeof expectedLength === "bigint" ? Number(expectedLength) : +expectedLength;
     if (!(length >= 0 && length <= 9007199254740991) || length % 1 !== 0) {
-      throw new RangeError(`FixedLengthStream needs a whole number of bytes, not ${expectedLength}`);
+      throw new TypeError(`FixedLengthStream needs a whole number of bytes, not ${expectedLength}`);
     }
     super(length);
     setKnownLength(this.readable, length);

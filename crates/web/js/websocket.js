@@ -49,6 +49,7 @@ const CLOSED = 3;
 const MOST_REASON_BYTES = 123;
 const NO_STATUS = 1005;
 const ABNORMAL = 1006;
+const TLS_FAILED = 1015;
 
 /** Makes an end without connecting it. */
 const _unconnected = Symbol("unconnected");
@@ -215,7 +216,7 @@ class WebSocket extends EventTarget {
     const end = this[_end];
     if (code !== undefined) {
       code = +code;
-      if (code !== 1000 && !(code >= 3000 && code <= 4999) && !(code >= 1001 && code <= 1014 && code !== 1005 && code !== 1006)) {
+      if (!(code >= 1000 && code <= 4999) || code === 1004 || code === NO_STATUS || code === ABNORMAL || code === TLS_FAILED) {
         throw new DOMException(`Invalid WebSocket close code: ${code}. Use 1000, or a number from 3000 to 4999.`, "InvalidAccessError");
       }
     }

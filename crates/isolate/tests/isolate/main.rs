@@ -2,6 +2,8 @@
 
 mod abuse;
 mod abuse_cases;
+mod compatibility;
+mod conformance;
 mod escape;
 mod handlers;
 mod memory;
@@ -9,7 +11,15 @@ mod outbound;
 mod streams;
 
 fn main() {
-    let tests =
-        [abuse::tests(), escape::tests(), handlers::tests(), memory::tests(), outbound::tests(), streams::tests()];
+    let tests = [
+        abuse::tests(),
+        compatibility::tests(),
+        conformance::tests(),
+        escape::tests(),
+        handlers::tests(),
+        memory::tests(),
+        outbound::tests(),
+        streams::tests(),
+    ];
     skep_test_support::main(tests.into_iter().flatten().collect());
 }

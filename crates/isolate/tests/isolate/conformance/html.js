@@ -1,0 +1,27 @@
+// HTMLRewriter.
+
+export const cases = {
+  "htmlrewriter": async () => { const r = new HTMLRewriter().on("a", { element(e) { e.setAttribute("href", e.getAttribute("href") + "!"); e.append(" tail", { html: false }); e.onEndTag((t) => t.after("<i>after</i>", { html: true })); } }).on("p", { text(t) { if (t.text) t.replace(t.text.toUpperCase()); }, comments(c) { c.remove(); } }).onDocument({ doctype(d) { }, end(e) { e.append("<!--end-->", { html: true }); } }).transform(new Response("<!doctype html><p>hi <!--c--> there</p><a href=x>l</a>", { headers: { "content-type": "text/html" } })); return await r.text(); },
+  "htmlrewriter.async": async () => await new HTMLRewriter().on("b", { async element(e) { await scheduler.wait(1); e.setInnerContent("<x>"); e.tagName = "em"; } }).transform(new Response("<b>1</b>")).text(),
+  "htmlrewriter.attrs": async () => { let a; await new HTMLRewriter().on("b", { element(e) { a = [[...e.attributes], e.tagName, e.hasAttribute("Y"), e.getAttribute("zz"), e.removed, e.namespaceURI]; e.remove(); a.push(e.removed); } }).transform(new Response("<B x='1' y>t</B>")).text(); return a; },
+  "htmlrewriter.throw": async () => { try { await new HTMLRewriter().on("b", { element() { throw new RangeError("mine"); } }).transform(new Response("<b>")).text(); } catch (e) { return [e.name, e.message]; } },
+  "htmlrewriter.badselector": () => { try { new HTMLRewriter().on("a[", {}); } catch (e) { return e.name; } },
+  "attributes": async () => await new HTMLRewriter().on("a", { element(e) { e.setAttribute("b", "\"&<"); e.removeAttribute("c"); e.setAttribute("d", e.getAttribute("d") + e.getAttribute("none")); } }).transform(new Response("<a c=1 d=x>t</a>")).text(),
+  "insertions": async () => await new HTMLRewriter().on("p", { element(e) { e.before("<1>"); e.after("<2>", { html: true }); e.prepend("<3>", { html: true }); e.append("<4>"); } }).transform(new Response("<p>t</p>")).text(),
+  "replace": async () => await new HTMLRewriter().on("p", { element(e) { e.replace("<b>", { html: true }); } }).transform(new Response("a<p>t</p>c")).text(),
+  "remove.and.keep": async () => await new HTMLRewriter().on("p", { element(e) { e.removeAndKeepContent(); } }).transform(new Response("a<p>t</p>c")).text(),
+  "selectors": async () => { const seen = []; await new HTMLRewriter().on("div > p.x", { element() { seen.push("child"); } }).on("[data-a^=b]", { element(e) { seen.push(e.tagName); } }).on("*", { element() { seen.push("any"); } }).transform(new Response("<div><p class=x data-a=bc></p></div>")).text(); return seen; },
+  "text.chunks": async () => { let text = ""; let last = 0; await new HTMLRewriter().on("p", { text(t) { text += t.text; if (t.lastInTextNode) last++; } }).transform(new Response("<p>a<b>b</b>c</p>")).text(); return [text, last]; },
+  "comments": async () => await new HTMLRewriter().on("p", { comments(c) { c.text = c.text + "!"; } }).transform(new Response("<p><!--x--></p>")).text(),
+  "doctype": async () => { let seen; await new HTMLRewriter().onDocument({ doctype(d) { seen = [d.name, d.publicId, d.systemId]; } }).transform(new Response("<!DOCTYPE html><p>")).text(); return seen; },
+  "end.tag": async () => await new HTMLRewriter().on("p", { element(e) { e.onEndTag((tag) => { tag.before("!"); tag.name = "q"; }); } }).transform(new Response("<p>t</p>")).text(),
+  "async.order": async () => await new HTMLRewriter().on("b", { async element(e) { await scheduler.wait(1); e.append("1"); } }).on("b", { element(e) { e.append("2"); } }).transform(new Response("<b></b><b></b>")).text(),
+  "keeps.status": async () => { const response = new HTMLRewriter().transform(new Response("<p>", { status: 201, headers: { a: "1", "content-length": "3" } })); return [response.status, response.headers.get("a"), response.headers.get("content-length"), await response.text()]; },
+  "no.body": async () => new HTMLRewriter().transform(new Response(null)).body,
+  "not.a.response": () => new HTMLRewriter().transform("text"),
+  "used.body": async () => { const response = new Response("x"); await response.text(); return new HTMLRewriter().transform(response); },
+  "element.after.handler": async () => { let kept; await new HTMLRewriter().on("p", { element(e) { kept = e; } }).transform(new Response("<p>")).text(); return kept.tagName; },
+  "handler.rejects": async () => await new HTMLRewriter().on("p", { async element() { throw new RangeError("mine"); } }).transform(new Response("<p>")).text(),
+  "entities": async () => { let text = ""; await new HTMLRewriter().on("p", { text(t) { text += t.text; } }).transform(new Response("<p>&amp;&lt;</p>")).text(); return text; },
+  "can.have.content": async () => { const seen = []; await new HTMLRewriter().on("*", { element(e) { seen.push([e.tagName, e.selfClosing, e.canHaveContent]); } }).transform(new Response("<br/><p></p><svg><g/></svg>")).text(); return seen; },
+};
