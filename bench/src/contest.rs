@@ -40,7 +40,8 @@ pub(crate) struct Contest {
 // === impl Contest ===
 
 impl Contest {
-    /// Starts these programs with a Worker and measures them for a benchmark of this name. A peer that fails is left out, with a note.
+    /// Starts these programs with a Worker and measures them for a benchmark of this name. A peer that fails is left out,
+    /// with a note.
     ///
     /// # Errors
     /// When Skep, or the floor, cannot be measured.

@@ -89,8 +89,8 @@ impl Runtime {
 // === impl Program ===
 
 impl Program {
-    /// Starts this on some cores with a Worker: `folder` holds its project, `bench` everything else. Its output goes to
-    /// a file.
+    /// Starts this on some cores with a Worker: `project` is where Skep finds it, `bench` where the others do. Its
+    /// output goes to a file.
     pub(crate) fn start(
         &self,
         worker: &str,

@@ -14,6 +14,9 @@ use crate::page::Problem;
 use crate::printer::Printer;
 use crate::watch::{Changes, Watcher};
 
+/// Who is told of a project that was read, or why it cannot be.
+pub(crate) type Opened = Box<dyn FnOnce(Result<&Project, BuildError>) + Send>;
+
 /// What the thread needs besides the project.
 pub(crate) struct Builder {
     pub(crate) options: Options,
@@ -21,7 +24,7 @@ pub(crate) struct Builder {
     pub(crate) printer: Printer,
     pub(crate) isolate: Box<dyn Fn(Arc<Version>) -> skep_isolate::Options + Send>,
     /// Told of the project once it is read, or why it cannot be.
-    pub(crate) opened: Box<dyn FnOnce(Result<&Project, BuildError>) + Send>,
+    pub(crate) opened: Opened,
 }
 
 impl Builder {

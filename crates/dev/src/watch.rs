@@ -2,18 +2,21 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 
 /// After a file was closed: how long to wait for further ones that are saved together with it.
 const QUIET: Duration = Duration::from_millis(2);
 /// After a write into a file that is still open: how long to wait for its end.
 const UNFINISHED: Duration = Duration::from_millis(25);
 
-/// Changes that may wait to be looked at. The kernel keeps further ones.
+/// Changes that may wait to be looked at. When there are more, everything counts as changed.
 const EVENTS: usize = 1024;
 
 /// Files that changed.
@@ -21,8 +24,9 @@ pub(crate) struct Changes(pub(crate) Vec<PathBuf>);
 
 /// Watches what builds have read.
 pub(crate) struct Watcher {
-    // Dropped first, so that a watcher that waits for room learns that there will be none.
     events: mpsc::Receiver<Event>,
+    /// There were more events than were kept: any file may have changed.
+    missed: Arc<AtomicBool>,
     notify: Option<RecommendedWatcher>,
     files: HashSet<PathBuf>,
     folders: Vec<PathBuf>,
@@ -33,10 +37,14 @@ impl Watcher {
     /// A watcher without anything to watch. `complain` is told when the system cannot watch files.
     pub(crate) fn new(complain: impl FnOnce(&str)) -> Self {
         let (sender, events) = mpsc::channel(EVENTS);
+        let missed = Arc::new(AtomicBool::new(false));
+        let tell = Arc::clone(&missed);
         let notify = notify::recommended_watcher(move |event: notify::Result<Event>| {
             if let Ok(event) = event {
-                // On the watcher's own thread, which may wait. The receiver is gone when the server stops.
-                let _ = sender.blocking_send(event);
+                // On the watcher's own thread, which must not wait: `watch` waits for it.
+                if let Err(TrySendError::Full(_)) = sender.try_send(event) {
+                    tell.store(true, Ordering::Release);
+                }
             }
         });
         let notify = match notify {
@@ -46,7 +54,7 @@ impl Watcher {
                 None
             }
         };
-        Self { notify, events, files: HashSet::new(), folders: Vec::new(), watched: HashSet::new() }
+        Self { notify, events, missed, files: HashSet::new(), folders: Vec::new(), watched: HashSet::new() }
     }
 
     /// From now on these files count, and all files below these folders.
@@ -78,12 +86,18 @@ impl Watcher {
             if let Some(quiet) = self.note(&event, &mut changed) {
                 break quiet;
             }
+            if self.missed.load(Ordering::Acquire) {
+                break UNFINISHED;
+            }
         };
         begun();
         loop {
             match tokio::time::timeout(quiet, self.events.recv()).await {
                 Ok(Some(event)) => quiet = self.note(&event, &mut changed).unwrap_or(quiet),
                 Ok(None) => return None,
+                Err(_) if self.missed.swap(false, Ordering::AcqRel) => {
+                    return Some(Changes(self.files.iter().chain(&self.folders).cloned().collect()));
+                }
                 Err(_) => return Some(Changes(changed)),
             }
         }

@@ -65,12 +65,14 @@ impl Origin {
 
     /// RFC 9110, section 7.1: the target URI from scheme, authority and path.
     fn absolute_uri(&self, parts: &http::request::Parts) -> Result<Uri, Refused> {
-        if parts.method == Method::CONNECT {
+        // A host without a scheme is what CONNECT names, which is for proxies.
+        if parts.method == Method::CONNECT || (parts.uri.authority().is_some() && parts.uri.scheme().is_none()) {
             return Err(Refused::Target);
         }
         let mut hosts = parts.headers.get_all(HOST).iter();
         let host = match (hosts.next(), hosts.next()) {
             (Some(host), None) => Some(host.to_str().map_err(|_| Refused::Host)?),
+            (None, _) if parts.version == Version::HTTP_11 => return Err(Refused::Host),
             (None, _) => None,
             (Some(_), Some(_)) => return Err(Refused::Host),
         };
@@ -203,6 +205,8 @@ mod tests {
         check("http://other/x", &["h"], Ok("http://other/x"));
         check("*", &["h"], Ok("http://h/"));
         check("/", &[], Err(Refused::Host));
+        check("http://other/x", &[], Err(Refused::Host));
+        check("other:80", &["h"], Err(Refused::Target));
         check("/", &["a", "b"], Err(Refused::Host));
         check("/", &[""], Err(Refused::Host));
         check("/", &["a/b"], Err(Refused::Host));

@@ -127,16 +127,26 @@ impl Listener {
     }
 }
 
+/// What a client sends first that speaks HTTP/2 without TLS. RFC 9113, section 3.4.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// How often a socket is looked at that has sent a part of the preface.
+const PREFACE_POLL: Duration = Duration::from_millis(10);
+
 /// Serves requests from a listener.
 pub struct Server {
     handler: Arc<dyn Handler>,
     limits: ServerLimits,
-    http: auto::Builder<TokioExecutor>,
+    http: Arc<Http>,
 }
 
-impl Server {
-    /// A server that hands requests to a handler.
-    pub fn new(handler: impl Handler, limits: ServerLimits) -> Self {
+/// Both versions of HTTP. Which one a client speaks is found out here and not by hyper, whose search has no time-out.
+struct Http {
+    one: auto::Builder<TokioExecutor>,
+    two: auto::Builder<TokioExecutor>,
+}
+
+impl Http {
+    fn new(limits: &ServerLimits) -> Self {
         let mut http = auto::Builder::new(TokioExecutor::new());
         http.http1()
             .timer(TokioTimer::new())
@@ -145,6 +155,37 @@ impl Server {
         http.http2()
             .timer(TokioTimer::new())
             .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX));
+        Self { one: http.clone().http1_only(), two: http.http2_only() }
+    }
+
+    fn of(&self, second: bool) -> &auto::Builder<TokioExecutor> {
+        if second { &self.two } else { &self.one }
+    }
+}
+
+/// Whether a client without TLS speaks HTTP/2: its first bytes say so.
+async fn speaks_http2(stream: &TcpStream) -> io::Result<bool> {
+    let mut begin = [0; PREFACE.len()];
+    loop {
+        let length = stream.peek(&mut begin).await?;
+        if length == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if !PREFACE.starts_with(&begin[..length]) {
+            return Ok(false);
+        }
+        if length == PREFACE.len() {
+            return Ok(true);
+        }
+        // A socket that has something to read does not tell when it has more.
+        tokio::time::sleep(PREFACE_POLL).await;
+    }
+}
+
+impl Server {
+    /// A server that hands requests to a handler.
+    pub fn new(handler: impl Handler, limits: ServerLimits) -> Self {
+        let http = Arc::new(Http::new(&limits));
         Self { handler: Arc::new(handler), limits, http }
     }
 
@@ -168,7 +209,7 @@ impl Server {
                         continue;
                     }
                 },
-                _ = stop.wait_for(|stop| *stop) => break,
+                () = until(&mut stop) => break,
             };
             let connection = self.connection(stream, client, acceptor.clone(), graceful.watcher());
             tokio::spawn(async move {
@@ -187,17 +228,22 @@ impl Server {
         acceptor: Option<TlsAcceptor>,
         watcher: hyper_util::server::graceful::Watcher,
     ) -> impl Future<Output = ()> + Send + use<> {
-        let (handler, limits, http) = (Arc::clone(&self.handler), self.limits, self.http.clone());
+        let (handler, limits, http) = (Arc::clone(&self.handler), self.limits, Arc::clone(&self.http));
         async move {
             // A socket that cannot be told so is only slower.
             let _ = stream.set_nodelay(true);
             match acceptor {
-                None => serve_connection(&http, stream, handler, client, limits, false, watcher).await,
+                None => {
+                    if let Ok(Ok(second)) = tokio::time::timeout(limits.header_timeout, speaks_http2(&stream)).await {
+                        serve_connection(http.of(second), stream, handler, client, limits, false, watcher).await;
+                    }
+                }
                 Some(acceptor) => {
                     if let Ok(Ok(stream)) =
                         tokio::time::timeout(limits.handshake_timeout, acceptor.accept(stream)).await
                     {
-                        serve_connection(&http, stream, handler, client, limits, true, watcher).await;
+                        let second = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                        serve_connection(http.of(second), stream, handler, client, limits, true, watcher).await;
                     }
                 }
             }
@@ -222,6 +268,12 @@ async fn serve_connection(
     let connection = http.serve_connection_with_upgrades(TokioIo::new(stream), service);
     // A connection that breaks has no one left to tell.
     let _ = watcher.watch(connection.into_owned()).await;
+}
+
+/// Waits until a server is told to stop.
+async fn until(stop: &mut watch::Receiver<bool>) {
+    // Who can tell is gone: that says the same.
+    drop(stop.wait_for(|stop| *stop).await);
 }
 
 /// A request that is being answered.

@@ -24,6 +24,12 @@ use crate::meter::Meter;
 /// What V8 may take beyond the limit between noticing and stopping: more than any single allocation it makes for
 /// JavaScript (an array's elements and a string's characters have a gibibyte at most).
 const HEADROOM: usize = 1280 * 1024 * 1024;
+/// Bytes of buffers after which the young generation is collected. A stream leaves one buffer behind for each chunk, and
+/// V8 by itself lets 64 MiB of them lie.
+const NEW_BUFFERS: usize = 2 * 1024 * 1024;
+/// The length of an array that has room in a young generation of any size, and how many fill the largest one.
+const FILLER: i32 = 8 * 1024;
+const MOST_FILLERS: usize = 512;
 /// The part of the limit by which the heap may exceed it between two full collections.
 const SLACK: usize = 4;
 
@@ -44,6 +50,8 @@ pub(crate) struct Guard {
     verdict: Mutex<Option<Verdict>>,
     /// Bytes in buffers that the allocator gave.
     buffers: AtomicUsize,
+    /// Bytes in buffers that it gave since V8 last collected.
+    new_buffers: AtomicUsize,
     /// Bytes in use on the V8 heap after the last full collection.
     heap: AtomicUsize,
     /// Bytes that the web platform holds for JavaScript.
@@ -66,6 +74,7 @@ impl Guard {
             stopped: AtomicBool::new(false),
             verdict: Mutex::new(None),
             buffers: AtomicUsize::new(0),
+            new_buffers: AtomicUsize::new(0),
             heap: AtomicUsize::new(0),
             held: Arc::default(),
             told: AtomicUsize::new(0),
@@ -197,6 +206,22 @@ pub(crate) fn watch_memory(runtime: &mut deno_core::JsRuntime, guard: &Arc<Guard
     runtime.v8_isolate().add_gc_epilogue_callback(after_collection, data, v8::GCType::kGCTypeAll);
 }
 
+/// Has V8 collect its young generation when there are many new buffers. There is no call for that, but a young generation
+/// that is full is collected.
+pub(crate) fn collect_new_buffers(runtime: &mut deno_core::JsRuntime, guard: &Guard) {
+    if guard.new_buffers.load(Ordering::Relaxed) < NEW_BUFFERS {
+        return;
+    }
+    deno_core::scope!(scope, runtime);
+    for _ in 0..MOST_FILLERS {
+        v8::scope!(let scope, scope);
+        v8::Array::new(scope, FILLER);
+        if guard.new_buffers.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+    }
+}
+
 /// Compares the memory outside of the heap with the limit: V8 does not look by itself when a `WebAssembly.Memory` grows.
 pub(crate) fn check_outside_memory(isolate: &mut v8::Isolate, guard: &Guard) {
     if outside_memory(isolate, guard) > guard.limits.memory {
@@ -224,6 +249,7 @@ unsafe extern "C" fn after_collection(
     // SAFETY: the guard of this isolate, which the isolate's thread keeps alive longer than the isolate.
     let guard = unsafe { &*guard.cast_const().cast::<Guard>() };
     guard.hold_if_lost();
+    guard.new_buffers.store(0, Ordering::Relaxed);
     if kind != v8::GCType::kGCTypeMarkSweepCompact {
         return;
     }
@@ -266,6 +292,7 @@ impl BufferAllocator {
         let memory = unsafe { if zeroed { libc::calloc(length.max(1), 1) } else { libc::malloc(length.max(1)) } };
         if !memory.is_null() {
             guard.buffers.fetch_add(length, Ordering::Relaxed);
+            guard.new_buffers.fetch_add(length, Ordering::Relaxed);
         }
         memory
     }

@@ -131,6 +131,7 @@ impl Runtime {
     /// The turns of this poll are over.
     pub(crate) fn end_turns(&mut self) {
         limits::check_outside_memory(self.js.v8_isolate(), &self.guard);
+        limits::collect_new_buffers(&mut self.js, &self.guard);
         let state = self.js.op_state();
         let mut state = state.borrow_mut();
         let verdict = self.meter.end_turns(&mut state);

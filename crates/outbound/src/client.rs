@@ -29,6 +29,8 @@ use crate::{AddressPolicy, OutboundError};
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The most idle connections to one host.
 const IDLE_PER_HOST: usize = 32;
+/// Bytes that are read from a connection at once. More would be faster by little, and each body in flight has several.
+const READ_BUFFER: usize = 64 * 1024;
 /// The largest header block that an HTTP/2 server may send, in bytes.
 const LARGEST_HEADER_BLOCK: u32 = 128 * 1024;
 
@@ -66,6 +68,7 @@ impl Client {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(IDLE_PER_HOST)
+            .http1_max_buf_size(READ_BUFFER)
             .http2_max_header_list_size(LARGEST_HEADER_BLOCK)
             .build(https);
         Self { http, connector, tls: Arc::new(tls), runtime }

@@ -46,7 +46,7 @@ async fn an_imported_file_counts_too() {
 
 /// A project whose build waits until there is a file `go`.
 fn slow() -> Project {
-    let project = Project::new(&[
+    Project::new(&[
         (
             "wrangler.jsonc",
             r#"{
@@ -59,8 +59,7 @@ fn slow() -> Project {
         ),
         ("src/index.js", &says("one")),
         ("go", ""),
-    ]);
-    project
+    ])
 }
 
 #[tokio::test]
@@ -77,6 +76,31 @@ async fn a_request_during_a_reload_waits_for_it() {
     project.write("go", "");
     let answer = waiting.await.unwrap();
     assert_eq!((answer.status.as_u16(), answer.text.as_str()), (200, "two"));
+}
+
+#[tokio::test]
+async fn thousands_of_files_may_change_during_a_build() {
+    let project = slow();
+    let mut dev = project.dev(&[]).await;
+    project.write("src/index.js", &says("two"));
+    dev.output.until("building").await;
+    // A checkout or an `npm install`: more than the server keeps in mind.
+    for number in 0..3000 {
+        project.write(&format!("src/file-{number}.txt"), "");
+    }
+    project.write("src/index.js", &says("three"));
+    let host = dev.host.clone();
+    let answered = async { while fetch(&host, get("/")).await.text != "three" {} };
+    let building = async {
+        loop {
+            project.write("go", "");
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::select! {
+        () = answered => {}
+        () = building => {}
+    }
 }
 
 #[tokio::test]

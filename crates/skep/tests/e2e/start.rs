@@ -51,7 +51,7 @@ async fn a_configuration_with_a_mistake() {
     check(
         &[("wrangler.jsonc", r#"{ "name": "w", "main": 7 }"#)],
         &[],
-        "error: \"main\" must be a string\n --> wrangler.jsonc:1:24\n  |\n1 | { \"name\": \"w\", \"main\": 7 }\n  |                        ^\n  = write it as a string",
+        "error: \"main\" must be a string, found a number\n --> wrangler.jsonc:1:24\n  |\n1 | { \"name\": \"w\", \"main\": 7 }\n  |                        ^\n  = write it in double quotes",
     )
     .await;
 }
@@ -71,7 +71,8 @@ async fn no_script() {
         "error: wrangler.jsonc does not say which script to run\n --> wrangler.jsonc:1:1\n  |\n1 | { \"name\": \"w\", \"compatibility_date\": \"2026-10-06\" }\n  | ^\n  = add \"main\": \"src/index.ts\"",
     )
     .await;
-    check(&[("a.js", SCRIPT)], &["b.js"], "error: the script b.js does not exist\n  = did you mean a.js?").await;
+    let date = ["b.js", "--compatibility-date", "2026-10-06"];
+    check(&[("a.js", SCRIPT)], &date, "error: the script b.js does not exist\n  = did you mean a.js?").await;
 }
 
 #[tokio::test]
