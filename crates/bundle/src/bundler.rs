@@ -242,9 +242,13 @@ impl Warm {
     }
 
     /// Builds after these modules changed; none if that did not work, or if they import other modules than before: the
-    /// graph is trusted only as long as its edges are the same.
+    /// graph is trusted only as long as its edges are the same. What `import()` keeps alive is not trusted either: a
+    /// partial build does not always leave out what no module imports dynamically any more.
     async fn rebuild(&mut self, modules: &BTreeSet<String>) -> Option<BundleOutput> {
         let memory = Arc::clone(&self.memory);
+        if lock(&memory).has_dynamic_imports() {
+            return None;
+        }
         let before = lock(&memory).imports_of(modules);
         let scan = ScanMode::Partial(modules.iter().map(|id| id.as_str().into()).collect());
         let build = async |bundle: &mut Bundle| {

@@ -126,6 +126,11 @@ impl Memory {
         module.map_or_else(Vec::new, |module| module.exports.iter().map(ToString::to_string).collect())
     }
 
+    /// Whether any module imports another one with `import()`.
+    pub(super) fn has_dynamic_imports(&self) -> bool {
+        self.modules.iter().any(|module| !module.dynamically_imported_ids.is_empty())
+    }
+
     /// What modules import, each at its first line and later: the edges of the graph.
     pub(super) fn imports_of(&self, ids: &BTreeSet<String>) -> Vec<(String, Vec<String>, Vec<String>)> {
         let modules = self.modules.iter().filter(|module| ids.contains(module.id.as_str()));
