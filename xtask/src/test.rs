@@ -17,7 +17,7 @@ pub(crate) fn run() -> Outcome {
     process::run(&mut cargo(["build", "--package", "skep"]))?;
     process::run(&mut cargo(["nextest", "run", "--workspace"]))?;
     process::run(&mut cargo(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))?;
-    process::run(&mut cargo(["deny", "--offline", "check", "bans", "licenses", "sources"]))
+    process::run(&mut cargo(["deny", "check", "bans", "licenses", "sources"]))
 }
 
 fn install(subcommand: &str, package: &str, version: &str) -> Outcome {
