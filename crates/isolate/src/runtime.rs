@@ -313,6 +313,7 @@ async fn load(
     let version = &options.version;
     let entry = take_entry(js, options)?;
     *platform.borrow_mut() = Some(entry.modules);
+    js.op_state().borrow_mut().put(skep_web::events::StreamedListener(entry.streamed));
     js.v8_isolate().set_allow_wasm_code_generation_callback(loader::may_compile_wasm);
     let evals = version.compatibility.is_on("allow_eval_during_startup");
     allow_eval(js, evals);
@@ -333,6 +334,7 @@ struct Entry {
     loaded: v8::Global<v8::Function>,
     modules: v8::Global<v8::Object>,
     dispatcher: Dispatcher,
+    streamed: v8::Global<v8::Function>,
 }
 
 /// Takes the host's functions off the global object and starts the version's scope.
@@ -374,6 +376,7 @@ fn take_entry(js: &mut JsRuntime, options: &Options) -> Result<Entry, StartError
             tail: function(scope, dispatcher, "tail").ok_or_else(broken)?,
             cancel: function(scope, dispatcher, "cancel").ok_or_else(broken)?,
         },
+        streamed: function(scope, dispatcher, "streamed").ok_or_else(broken)?,
     })
 }
 

@@ -34,10 +34,18 @@ pub fn test<F>(name: &str, test: impl FnOnce() -> F + Send + 'static) -> Trial
 where
     F: Future<Output = ()> + Send + 'static,
 {
+    test_within(name, PATIENCE * 3, test)
+}
+
+/// A test that is an async function. It fails when it panics or takes longer than this.
+pub fn test_within<F>(name: &str, limit: Duration, test: impl FnOnce() -> F + Send + 'static) -> Trial
+where
+    F: Future<Output = ()> + Send + 'static,
+{
     Trial::test(name, move || {
         RUNTIME
-            .block_on(async { tokio::time::timeout(PATIENCE * 3, tokio::spawn(test())).await })
-            .map_err(|_| Failed::from("the test took longer than a minute"))?
+            .block_on(async { tokio::time::timeout(limit, tokio::spawn(test())).await })
+            .map_err(|_| Failed::from(format!("the test took longer than {limit:?}")))?
             .map_err(|error| Failed::from(error.to_string()))
     })
 }

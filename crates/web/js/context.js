@@ -18,6 +18,13 @@ function setStarting(value) {
   starting = value;
 }
 
+let over = () => {};
+
+/** Hands over what is to be done when an event's last promise is settled. */
+function setOver(callback) {
+  over = callback;
+}
+
 /** One call of a handler. `id` is the host's number for it, never 0. */
 class Invocation {
   id;
@@ -50,7 +57,10 @@ class Invocation {
   /** One promise less. After the last one the event is over. */
   release() {
     this.pending -= 1;
-    if (this.pending === 0) ops.op_event_settled(this.id);
+    if (this.pending === 0) {
+      over(this.id);
+      ops.op_event_settled(this.id);
+    }
   }
 }
 
@@ -115,5 +125,6 @@ export {
   reportException,
   requireEvent,
   setInspect,
+  setOver,
   setStarting,
 };

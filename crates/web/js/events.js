@@ -2,7 +2,7 @@
 // https://developers.cloudflare.com/workers/runtime-apis/handlers/
 
 import { core, primordials } from "ext:core/mod.js";
-import { describeError, enterInvocation, Invocation } from "ext:skep_web/context.js";
+import { describeError, enterInvocation, Invocation, setOver } from "ext:skep_web/context.js";
 import { _encodeBody, _webSocket, denoResponse, incomingRequest, isResponse, takeStaticBytes } from "ext:skep_web/http.js";
 import { knownLength } from "ext:skep_web/streams.js";
 import { giveToHost } from "ext:skep_web/websocket.js";
@@ -23,6 +23,7 @@ const {
   ReflectConstruct,
   SafeArrayIterator,
   SafeMap,
+  SafeSet,
   SymbolToStringTag,
   TypeError,
 } = primordials;
@@ -198,6 +199,20 @@ function cancel(id) {
   takeCancelCallback(id)?.();
 }
 
+/** Events whose response is being streamed. */
+const streaming = new SafeSet();
+
+/** A response was streamed to its end, or until its client went away. */
+function streamed(id, abandoned) {
+  streaming.delete(id);
+  const callback = takeCancelCallback(id);
+  if (abandoned) callback?.();
+}
+
+setOver((id) => {
+  if (!streaming.has(id)) takeCancelCallback(id);
+});
+
 function respond(invocation, response) {
   try {
     if (!isResponse(response)) throw notAResponse(response);
@@ -206,7 +221,6 @@ function respond(invocation, response) {
     fail(invocation, error);
     return;
   }
-  takeCancelCallback(invocation.id);
   invocation.release();
 }
 
@@ -255,6 +269,7 @@ function sendResponse(id, response) {
     return;
   }
   const length = knownLength(source) ?? body.length ?? -1;
+  streaming.add(id);
   ops.op_respond_stream(id, inner.status, inner.statusMessage, headers, resourceOf(source), encode, length);
 }
 
@@ -466,7 +481,7 @@ function dispatchTail(id, entrypoint, eventsJson) {
   });
 }
 
-const dispatcher = { fetch: dispatchFetch, scheduled: dispatchScheduled, queue: dispatchQueue, tail: dispatchTail, cancel };
+const dispatcher = { fetch: dispatchFetch, scheduled: dispatchScheduled, queue: dispatchQueue, tail: dispatchTail, cancel, streamed };
 
 export {
   dispatcher,

@@ -516,11 +516,23 @@ pub(crate) fn op_respond_stream(
         // The isolate's state is at hand on the isolate's own turn only.
         spawner.spawn(move |scope| {
             let state = deno_core::JsRuntime::op_state_from(scope);
+            let listener = state.borrow().try_borrow::<StreamedListener>().cloned();
+            if let Some(StreamedListener(listener)) = listener {
+                let abandoned = v8::Boolean::new(scope, matches!(pumped, Pumped::Abandoned)).into();
+                let event = v8::Integer::new_from_unsigned(scope, event).into();
+                let receiver = v8::undefined(scope).into();
+                v8::Local::new(scope, listener).call(scope, receiver, &[event, abandoned]);
+            }
             state.borrow_mut().borrow_mut::<Events>().streamed(EventId(event), pumped);
         });
     });
     Ok(())
 }
+
+/// The function of JavaScript's dispatcher that is told when a response was streamed: the event's number, and whether its
+/// client went away.
+#[derive(Clone)]
+pub struct StreamedListener(pub v8::Global<v8::Function>);
 
 /// The head of a response, and the encoder that its `content-encoding` asks for.
 fn head(

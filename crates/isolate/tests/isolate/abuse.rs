@@ -7,7 +7,7 @@ use std::time::Duration;
 use libtest_mimic::Trial;
 use skep_exchange::Response;
 use skep_isolate::Slot;
-use skep_test_support::{Recorder, Seen, get, options, test, text, version};
+use skep_test_support::{Recorder, Seen, get, options, test_within, text, version};
 use skep_worker::{ErrorCode, Limit, Outcome};
 use tokio::task::JoinHandle;
 
@@ -16,8 +16,14 @@ use crate::abuse_cases::{ABUSES, Abuse, End};
 /// The neighbour's load: a request, an answer, a pause.
 const BETWEEN_REQUESTS: Duration = Duration::from_millis(1);
 
+/// How long all runs of one Worker may take: a hundred of them fill a hundred heaps, beside the neighbour's load.
+const LIMIT: Duration = Duration::from_secs(240);
+
 pub(crate) fn tests() -> Vec<Trial> {
-    ABUSES.iter().map(|abuse| test(&format!("abuse::{}", abuse.name), move || misbehave(*abuse))).collect()
+    ABUSES
+        .iter()
+        .map(|abuse| test_within(&format!("abuse::{}", abuse.name), LIMIT, move || misbehave(*abuse)))
+        .collect()
 }
 
 async fn misbehave(abuse: Abuse) {

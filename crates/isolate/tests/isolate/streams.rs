@@ -16,6 +16,10 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("streams::a_slow_client_slows_the_stream", a_slow_client_slows_the_stream),
         test("streams::a_client_that_goes_away_cancels_the_body", a_client_that_goes_away_cancels_the_body),
         test("streams::a_client_that_goes_away_aborts_the_signal", a_client_that_goes_away_aborts_the_signal),
+        test(
+            "streams::a_client_that_goes_away_later_aborts_the_signal",
+            a_client_that_goes_away_later_aborts_the_signal,
+        ),
         test("streams::a_request_body_that_breaks_off_is_an_error", a_request_body_that_breaks_off_is_an_error),
         test("streams::a_response_body_that_fails_breaks_off", a_response_body_that_fails_breaks_off),
     ]
@@ -91,6 +95,19 @@ async fn a_client_that_goes_away_cancels_the_body() {
     drop(body);
     assert_eq!(recorder.finished().outcome, Outcome::Canceled);
     recorder.wait(|seen| matches!(seen, Seen::Log(_, line) if line.message == "cancelled").then_some(()));
+}
+
+async fn a_client_that_goes_away_later_aborts_the_signal() {
+    let source = "export default { fetch(request) {
+        request.signal.addEventListener('abort', () => console.log('aborted', request.signal.aborted));
+        return new Response(new ReadableStream({ pull(controller) { controller.enqueue(new Uint8Array(65_536)); } }));
+      } }";
+    let (isolate, recorder) = start(version(source)).await.unwrap();
+    let mut body = answered(isolate.fetch(get("http://localhost/")).await).unwrap().into_body();
+    body.chunk().await.unwrap().unwrap();
+    drop(body);
+    recorder.wait(|seen| matches!(seen, Seen::Log(_, line) if line.message == "aborted true").then_some(()));
+    assert_eq!(recorder.finished().outcome, Outcome::Canceled);
 }
 
 async fn a_client_that_goes_away_aborts_the_signal() {
