@@ -42,7 +42,13 @@ const MOST_WAITING: usize = 1024;
 /// Prepares V8. Must be called on the main thread, before the process has any other thread (memory protection keys are
 /// inherited from it).
 pub fn initialize() {
+    // A Worker's garbage is collected on its own thread, which pays for it, and not on threads that all of them share.
+    let refused = deno_core::v8_set_flags(vec![String::new(), "--single-threaded-gc".to_owned()]);
+    assert_eq!(refused.len(), 1, "V8 knows its flags: {refused:?}");
+    // V8's own threads, which still compile, inherit how this one is scheduled.
+    watchdog::give_way();
     deno_core::JsRuntime::init_platform(None);
+    watchdog::take_turns();
 }
 
 /// What an isolate is started with.

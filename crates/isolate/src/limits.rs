@@ -3,7 +3,7 @@
 //! CPU time: the watchdog asks V8 for an interrupt; in it the time since the last mark is charged to the event whose code
 //! runs (V8 carries it along every promise), and if that event has used up its limit, execution is terminated. Memory:
 //! buffers are allocated by [`BufferAllocator`], and after each full garbage collection what is left on the heap and
-//! outside of it is compared with the limit. V8's own limit is a little higher, so that it need not collect again and
+//! outside of it is compared with the limit. V8's own limit is half as much again, so that it need not collect again and
 //! again while the heap is nearly full; when it is reached, V8 calls back. V8 keeps the allocations that led there alive
 //! until JavaScript has stopped, which it does at its next check. A thread that does not stop, because V8 has functions
 //! that cannot be interrupted, is given up: see [`Life`].
@@ -30,8 +30,9 @@ const NEW_BUFFERS: usize = 2 * 1024 * 1024;
 /// The length of an array that has room in a young generation of any size, and how many fill the largest one.
 const FILLER: i32 = 8 * 1024;
 const MOST_FILLERS: usize = 512;
-/// The part of the limit by which the heap may exceed it between two full collections.
-const SLACK: usize = 4;
+/// The part of the limit by which the heap may exceed it between two full collections. A quarter is less than V8 sets
+/// aside for its young generation: it then collects everything four times at the limit's edge before it calls back.
+const SLACK: usize = 2;
 
 /// A limit that stopped an isolate, and the event that ran into it, if it is known.
 #[derive(Clone, Copy, Debug)]

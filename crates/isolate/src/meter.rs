@@ -42,6 +42,8 @@ struct ShortTurns {
     total: Duration,
     /// When the last one ended.
     last: Instant,
+    /// The most CPU time between two looks at the clock in this poll.
+    longest: Duration,
 }
 
 impl Meter {
@@ -54,7 +56,12 @@ impl Meter {
             mark: Cell::new(mark),
             starting: Cell::new(None),
             unowned: Cell::new(Duration::ZERO),
-            short: RefCell::new(ShortTurns { turns: Vec::new(), total: Duration::ZERO, last: Instant::now() }),
+            short: RefCell::new(ShortTurns {
+                turns: Vec::new(),
+                total: Duration::ZERO,
+                last: Instant::now(),
+                longest: Duration::ZERO,
+            }),
         })
     }
 
@@ -75,10 +82,11 @@ impl Meter {
 
     /// Start-up is over. Gives the CPU time it took.
     pub(crate) fn end_startup(&self) -> Duration {
-        self.watch.end_turn();
         let now = self.watch.now();
         self.mark.set(now);
-        self.starting.take().map_or(Duration::ZERO, |start| Duration::from_nanos(now - start))
+        let spent = self.starting.take().map_or(Duration::ZERO, |start| Duration::from_nanos(now - start));
+        self.watch.end_turn(spent);
+        spent
     }
 
     /// The turns of this poll begin.
@@ -114,7 +122,7 @@ impl Meter {
         let rest = short.charge(events, spent, all);
         events.charge_all(rest + Duration::from_nanos(self.helpers.take()));
         events.record_ended();
-        self.watch.end_turn();
+        self.watch.end_turn(std::mem::take(&mut short.longest));
         // Turns that are too short for the watchdog add up.
         let (event, used) = events.over_cpu()?;
         Some(Verdict { exceeded: exceeded_cpu(Limit::Cpu, self.limits.cpu, used), event: Some(event) })
@@ -172,6 +180,7 @@ impl Meter {
 impl ShortTurns {
     /// Shares out CPU time by the time that each turn took of `all`. Gives what is left.
     fn charge(&mut self, events: &mut Events, spent: Duration, all: Duration) -> Duration {
+        self.longest = self.longest.max(spent);
         let mut left = spent;
         for (event, took) in self.turns.drain(..) {
             let share = spent.mul_f64(took.as_secs_f64() / all.as_secs_f64().max(f64::MIN_POSITIVE)).min(left);

@@ -5,7 +5,7 @@
 //! budget runs out, and asks V8 for an interrupt. What an interrupt does is [`crate::limits`]'s business. While no isolate
 //! runs, the watchdog sleeps; the first turn wakes it.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, LazyLock, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -22,8 +22,10 @@ const SHORTEST_TICK: Duration = Duration::from_micros(500);
 const GRACE: Duration = Duration::from_millis(4);
 /// CPU time that a stopped turn may go on before its thread is given up.
 const LOST_AFTER: Duration = Duration::from_millis(250);
-/// The time slice of a thread whose turn takes longer than a tick.
-const LONG_SLICE: Duration = Duration::from_millis(20);
+/// CPU time from which a turn is no longer short.
+const SHORT_TURN: Duration = Duration::from_micros(500);
+/// Turns in a row after which a thread is taken for as quick as they were.
+const PROOF: u32 = 4;
 /// Ticks without any turn after which the watchdog goes to sleep.
 const IDLE_TICKS: u32 = 20;
 
@@ -63,8 +65,10 @@ pub(crate) struct Watch {
     deadline: AtomicU64,
     /// An interrupt was asked for and has not run yet.
     pending: AtomicBool,
-    /// The turn takes long: its thread lets others go first.
-    yields: AtomicBool,
+    /// How long the thread's turns take, a [`Pace`]: who takes long lets others go first.
+    pace: AtomicU8,
+    /// Turns in a row that were quicker than that.
+    quicker: AtomicU32,
     /// CPU time at which the turn was first seen to go on after it was stopped, 0 if it was not.
     stopped: AtomicU64,
 }
@@ -74,15 +78,15 @@ impl Watch {
     pub(crate) fn start(isolate: v8::IsolateHandle, guard: Arc<Guard>) -> Arc<Self> {
         let watch = Arc::new(Self {
             clock: ThreadClock::current(),
-            // SAFETY: a plain system call that cannot fail.
-            thread: unsafe { libc::syscall(libc::SYS_gettid) },
+            thread: this_thread(),
             isolate,
             guard,
             turn: AtomicU64::new(0),
             deadline: AtomicU64::new(0),
             pending: AtomicBool::new(false),
-            // Until the version is loaded: see `give_way`.
-            yields: AtomicBool::new(true),
+            // Until it has shown its pace: see `give_way`.
+            pace: AtomicU8::new(Pace::Long as u8),
+            quicker: AtomicU32::new(0),
             stopped: AtomicU64::new(0),
         });
         WATCHDOG.add(&watch);
@@ -110,14 +114,27 @@ impl Watch {
         self.pending.store(false, Ordering::Release);
     }
 
-    /// The turn is over.
-    pub(crate) fn end_turn(&self) {
+    /// The turn is over. `spent`: the most CPU time that one piece of it took.
+    pub(crate) fn end_turn(&self, spent: Duration) {
         self.turn.store(0, Ordering::Release);
         // What is left to do after a stop is no hurry.
-        if self.yields.load(Ordering::Relaxed) && !self.guard.is_stopped() {
-            self.yields.store(false, Ordering::Relaxed);
-            set_slice(self.thread, Duration::ZERO);
+        let pace = if self.guard.is_stopped() { Pace::Long } else { Pace::of(spent) };
+        let before = self.pace.load(Ordering::Relaxed);
+        if pace as u8 >= before {
+            self.quicker.store(0, Ordering::Relaxed);
+            if pace as u8 > before {
+                self.set_pace(pace);
+            }
+        } else if self.quicker.fetch_add(1, Ordering::Relaxed) + 1 >= PROOF {
+            self.set_pace(pace);
         }
+    }
+
+    fn set_pace(&self, pace: Pace) {
+        if self.pace.swap(pace as u8, Ordering::Relaxed) != pace as u8 {
+            pace.apply(self.thread);
+        }
+        self.quicker.store(0, Ordering::Relaxed);
     }
 
     /// Interrupts the turn if it takes long. Gives when to look again, or nothing between turns.
@@ -135,9 +152,7 @@ impl Watch {
         if now < due {
             return Some(Duration::from_nanos(due - now).clamp(SHORTEST_TICK, TICK));
         }
-        if !self.yields.swap(true, Ordering::Relaxed) {
-            set_slice(self.thread, LONG_SLICE);
-        }
+        self.set_pace(Pace::Long);
         if !self.pending.swap(true, Ordering::AcqRel) {
             // The guard outlives the isolate, whose thread owns it, and an interrupt runs on that thread or never.
             self.isolate.request_interrupt(limits::on_interrupt, Arc::as_ptr(&self.guard).cast_mut().cast());
@@ -165,6 +180,55 @@ impl Watch {
         }
     }
 }
+
+/// How long the turns of a thread take.
+#[derive(Clone, Copy)]
+#[repr(u8)]
+enum Pace {
+    Short,
+    Medium,
+    Long,
+}
+
+impl Pace {
+    fn of(spent: Duration) -> Self {
+        match spent {
+            spent if spent < SHORT_TURN => Self::Short,
+            spent if spent < TICK => Self::Medium,
+            _ => Self::Long,
+        }
+    }
+
+    /// Has Linux schedule a thread for it: the longer the turns, the longer the slice and the lower the priority. A thread
+    /// with a longer slice gets as much CPU time as before, but one with a shorter slice that wakes up goes first, and need
+    /// not wait until it is over; the priority has it go first soon again. Linux's own slice is 0.7 to 2.8 ms. The slice needs
+    /// Linux 6.12, the priority a privilege, as it is raised again: without them nothing changes.
+    fn apply(self, thread: libc::c_long) {
+        let (slice, nice) = match self {
+            Self::Short => (Duration::ZERO, 0),
+            Self::Medium => (Duration::from_millis(6), 2),
+            Self::Long => (Duration::from_millis(20), 10),
+        };
+        let attributes = SchedulingAttributes {
+            size: u32::try_from(size_of::<SchedulingAttributes>()).unwrap_or(0),
+            nice: if *MAY_RAISE { nice } else { 0 },
+            runtime: nanoseconds(slice),
+            ..SchedulingAttributes::default()
+        };
+        // SAFETY: the kernel reads as many bytes as `size` says; a refusal, and a thread that is gone, are error codes.
+        unsafe { libc::syscall(libc::SYS_sched_setattr, thread, &raw const attributes, 0) };
+    }
+}
+
+/// Whether this process may raise a thread's priority: as root, or with `RLIMIT_NICE`.
+static MAY_RAISE: LazyLock<bool> = LazyLock::new(|| {
+    let trial = std::thread::spawn(|| {
+        let thread = this_thread();
+        lower_priority(thread);
+        set_priority(thread, 0)
+    });
+    trial.join().unwrap_or(false)
+});
 
 fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
@@ -231,27 +295,23 @@ impl Watchdog {
 /// Asks for more CPU than the isolates get, so that a limit is noticed in time on a busy machine. Without the privilege
 /// nothing changes.
 fn raise_priority() {
-    // SAFETY: a plain system call that cannot fail.
-    set_priority(unsafe { libc::syscall(libc::SYS_gettid) }, -10);
+    set_priority(this_thread(), -10);
 }
 
-/// Lets other threads go before the calling one: for the start of an isolate.
+/// Lets other threads go before the calling one and those that it starts. An isolate's has yet to show that its turns are
+/// short.
 pub(crate) fn give_way() {
-    // SAFETY: a plain system call that cannot fail.
-    set_slice(unsafe { libc::syscall(libc::SYS_gettid) }, LONG_SLICE);
+    Pace::Long.apply(this_thread());
 }
 
-/// Asks Linux for a time slice; zero is the default. A thread with a long one gets as much CPU time as before, but one with a
-/// shorter slice that wakes up goes first, and need not wait until it is over. Needs Linux 6.12 and no privilege; without it
-/// nothing changes.
-fn set_slice(thread: libc::c_long, slice: Duration) {
-    let attributes = SchedulingAttributes {
-        size: u32::try_from(size_of::<SchedulingAttributes>()).unwrap_or(0),
-        runtime: nanoseconds(slice),
-        ..SchedulingAttributes::default()
-    };
-    // SAFETY: the kernel reads as many bytes as `size` says; a refusal, and a thread that is gone, are error codes.
-    unsafe { libc::syscall(libc::SYS_sched_setattr, thread, &raw const attributes, 0) };
+/// Ends [`give_way`] for the calling thread.
+pub(crate) fn take_turns() {
+    Pace::Short.apply(this_thread());
+}
+
+fn this_thread() -> libc::c_long {
+    // SAFETY: a plain system call that cannot fail.
+    unsafe { libc::syscall(libc::SYS_gettid) }
 }
 
 /// `struct sched_attr` of Linux, for the policy `SCHED_OTHER`. <https://man7.org/linux/man-pages/man2/sched_setattr.2.html>
@@ -273,9 +333,9 @@ fn lower_priority(thread: libc::c_long) {
     set_priority(thread, 19);
 }
 
-fn set_priority(thread: libc::c_long, nice: libc::c_int) {
-    if let Ok(thread) = u32::try_from(thread) {
-        // SAFETY: a plain system call; a refusal, and a thread that is gone, are error codes.
-        unsafe { libc::setpriority(libc::PRIO_PROCESS, thread, nice) };
-    }
+/// Gives whether it was allowed.
+fn set_priority(thread: libc::c_long, nice: libc::c_int) -> bool {
+    let Ok(thread) = u32::try_from(thread) else { return false };
+    // SAFETY: a plain system call; a refusal, and a thread that is gone, are error codes.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, thread, nice) == 0 }
 }

@@ -17,7 +17,7 @@ use crate::abuse_cases::{ABUSES, Abuse, End};
 const BETWEEN_REQUESTS: Duration = Duration::from_millis(1);
 
 /// How long all runs of one Worker may take: a hundred of them fill a hundred heaps, beside the neighbour's load.
-const LIMIT: Duration = Duration::from_secs(240);
+const LIMIT: Duration = Duration::from_secs(150);
 
 pub(crate) fn tests() -> Vec<Trial> {
     ABUSES

@@ -79,11 +79,6 @@ const fn often(abuse: Abuse) -> Abuse {
     Abuse { runs: MANY, ..abuse }
 }
 
-/// Each run takes about a second: V8 collects again and again before the heap is really full.
-const fn less_often(abuse: Abuse) -> Abuse {
-    Abuse { runs: 25, ..abuse }
-}
-
 /// V8 cannot be interrupted in it: each run costs a thread and the memory that it has by then.
 const fn lost(abuse: Abuse) -> Abuse {
     Abuse { runs: 1, ..abuse }
@@ -148,7 +143,7 @@ pub(crate) const ABUSES: &[Abuse] = &[
     cpu("clone_bomb", "const big = Array.from({ length: 1_000 }, () => ({})); for (;;) structuredClone(big);"),
     cpu("big_numbers", "let number = 3n; for (let i = 0; i < 24; i++) number *= number; number.toString();"),
     cpu("digest_flood", "const data = new Uint8Array(1 << 20); for (;;) await crypto.subtle.digest('SHA-512', data);"),
-    less_often(memory("growing_array", "const array = []; for (;;) array.push({});")),
+    often(memory("growing_array", "const array = []; for (;;) array.push({});")),
     memory("growing_map", "const map = new Map(); for (let i = 0;; i++) map.set(i, `${i}`);"),
     memory(
         "doubled_text",
