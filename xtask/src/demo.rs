@@ -10,6 +10,8 @@ use crate::{Outcome, setup, skep_binary};
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// What `examples/hello` answers.
+const ANSWER: &str = r#"{"message":"hi"}"#;
 
 pub(crate) fn run() -> Outcome {
     setup::run()?;
@@ -31,11 +33,20 @@ pub(crate) fn run() -> Outcome {
         .by_ref()
         .map_while(Result::ok)
         .inspect(|line| println!("{line}"))
-        .find_map(|line| line.split_once("http://").map(|(_, rest)| rest.trim().trim_end_matches('/').to_owned()))
+        .find_map(|line| address(&line).map(str::to_owned))
         .ok_or("skep dev ended before it was ready: its output above says why")?;
     println!("$ curl http://{address}/");
-    println!("{}", ask(&address)?);
+    let answer = ask(&address)?;
+    println!("{answer}");
+    if answer != ANSWER {
+        return Err(format!("the answer should be {ANSWER}").into());
+    }
     Ok(())
+}
+
+/// Host and port in the line that says where Skep listens.
+fn address(line: &str) -> Option<&str> {
+    line.split_once("http://")?.1.split([' ', '/']).next()
 }
 
 /// One GET request, and the body of its answer.

@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 
 use crate::process::{self, cargo};
-use crate::{Outcome, setup};
+use crate::{Outcome, demo, setup};
 
 /// Tools that cargo may not have yet: the subcommand, the package and its version.
 const TOOLS: [(&str, &str, &str); 2] = [("nextest", "cargo-nextest", "0.9.151"), ("deny", "cargo-deny", "0.20.2")];
@@ -14,7 +14,7 @@ pub(crate) fn run() -> Outcome {
         install(subcommand, package, version)?;
     }
     process::run(&mut cargo(["fmt", "--all", "--check"]))?;
-    process::run(&mut cargo(["build", "--package", "skep"]))?;
+    demo::run()?;
     process::run(&mut cargo(["nextest", "run", "--workspace"]))?;
     process::run(&mut cargo(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))?;
     process::run(&mut cargo(["deny", "check", "bans", "licenses", "sources"]))
