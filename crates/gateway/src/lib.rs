@@ -14,5 +14,5 @@ mod tls;
 
 pub use error_page::{Page, error_page};
 pub use handler::{Answering, Handler};
-pub use server::{BindError, Listener, Server, ServerLimits};
-pub use tls::{TlsError, self_signed};
+pub use server::{BindError, Listener, Server, ServerLimits, SharedListener};
+pub use tls::{TlsError, certificate, self_signed};

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -118,12 +119,38 @@ impl Listener {
         Self { tls: Some(tls), ..self }
     }
 
+    /// The same socket for another thread: connections go to whichever takes them first.
+    ///
+    /// # Errors
+    /// When the process has no file descriptor left.
+    pub fn share(&self) -> io::Result<SharedListener> {
+        let listener = std::net::TcpListener::from(self.listener.as_fd().try_clone_to_owned()?);
+        Ok(SharedListener { listener, tls: self.tls.clone() })
+    }
+
     /// Where it listens.
     ///
     /// # Errors
     /// When the system does not say.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
+    }
+}
+
+/// A socket on its way to another thread.
+#[derive(Debug)]
+pub struct SharedListener {
+    listener: std::net::TcpListener,
+    tls: Option<Arc<ServerConfig>>,
+}
+
+impl SharedListener {
+    /// The socket, for the runtime of the calling thread.
+    ///
+    /// # Errors
+    /// When the runtime cannot take it.
+    pub fn listen(self) -> io::Result<Listener> {
+        Ok(Listener { listener: TcpListener::from_std(self.listener)?, tls: self.tls })
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{dev, init, types};
+use crate::commands::{dev, init, serve, types};
 
 /// A request is allocated on one thread and freed on another, which glibc's allocator is slow at.
 #[global_allocator]
@@ -28,6 +28,7 @@ struct Arguments {
 enum Command {
     Init(init::Arguments),
     Dev(dev::Arguments),
+    Serve(serve::Arguments),
     Types(types::Arguments),
 }
 
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Init(arguments) => init::run(&arguments),
         Command::Dev(arguments) => dev::run(arguments, begun),
+        Command::Serve(arguments) => serve::run(arguments, begun),
         Command::Types(arguments) => types::run(&arguments),
     };
     match outcome {

@@ -8,6 +8,7 @@ pub mod compatibility;
 pub mod event;
 pub mod limits;
 pub mod outcome;
+pub mod route;
 pub mod secret;
 pub mod version;
 
@@ -16,5 +17,6 @@ pub use compatibility::{Compatibility, CompatibilityDate, CompatibilityError};
 pub use event::Event;
 pub use limits::Limits;
 pub use outcome::{ErrorCode, Limit, LimitExceeded, Outcome};
+pub use route::{PatternError, RoutePattern, RouteTable};
 pub use secret::Secret;
 pub use version::{EntryFormat, Module, ModuleContent, Version};

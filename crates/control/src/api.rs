@@ -1,0 +1,34 @@
+//! The endpoints, by what they are about.
+
+mod addresses;
+mod deployments;
+mod namespaces;
+mod own;
+mod schedules;
+mod scripts;
+mod secrets;
+mod services;
+mod settings;
+mod shapes;
+mod user;
+mod versions;
+
+use crate::endpoint::Endpoint;
+
+/// Every endpoint there is.
+pub(crate) fn endpoints() -> Vec<Endpoint> {
+    [
+        user::endpoints(),
+        scripts::endpoints(),
+        versions::endpoints(),
+        deployments::endpoints(),
+        secrets::endpoints(),
+        settings::endpoints(),
+        services::endpoints(),
+        addresses::endpoints(),
+        schedules::endpoints(),
+        namespaces::endpoints(),
+        own::endpoints(),
+    ]
+    .concat()
+}

@@ -1,0 +1,28 @@
+//! The control plane: Cloudflare's REST API for Workers, so that wrangler and the CI jobs that call it work as they are, and
+//! Skep's own under `/skep/v1`.
+//!
+//! Every endpoint is one row of a table ([`endpoints`]): method, path, who may call it, a sentence, a function. The router, the
+//! check of the token, the OpenAPI document and the test that walks every endpoint all come from that table, so that
+//! none can be without its check. What changes something goes to the store, which tells those who serve requests.
+
+#![forbid(unsafe_code)]
+
+mod answer;
+mod api;
+mod call;
+mod endpoint;
+mod error;
+mod openapi;
+mod runtime;
+mod server;
+mod upload;
+
+pub use endpoint::{Access, Endpoint};
+pub use openapi::document;
+pub use runtime::{Started, Trial, TrialFailure, Trials};
+pub use server::{Addresses, Control};
+
+/// Every endpoint there is.
+pub fn endpoints() -> Vec<Endpoint> {
+    api::endpoints()
+}

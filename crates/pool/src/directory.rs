@@ -1,0 +1,310 @@
+//! The directory: every Worker there is, found by host and path.
+//!
+//! Lookups take no lock and ask nobody. A Worker that is never visited costs its entry here and nothing else.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use papaya::HashMap;
+use skep_store::{Change, LiveWorker, Share};
+use skep_worker::{RoutePattern, RouteTable};
+use uuid::Uuid;
+
+/// Digits of a version's id that an address of its own begins with.
+const PREVIEW_DIGITS: usize = 8;
+
+/// What those who serve requests know of a Worker.
+#[derive(Debug)]
+pub struct Worker {
+    /// Its id.
+    pub id: Uuid,
+    /// Whose it is.
+    pub account_id: Box<str>,
+    /// Its name.
+    pub name: Box<str>,
+    /// The account's label in addresses.
+    subdomain: Box<str>,
+    workers_dev: bool,
+    previews: bool,
+    deployment: Box<[Share]>,
+    /// What few Workers have.
+    more: Option<Box<More>>,
+}
+
+#[derive(Debug, PartialEq)]
+struct More {
+    routes: Vec<String>,
+    domains: Vec<String>,
+    crons: Vec<String>,
+}
+
+impl Worker {
+    /// Its current deployment; empty when nothing is deployed.
+    pub fn deployment(&self) -> &[Share] {
+        &self.deployment
+    }
+
+    /// Its cron expressions.
+    pub fn crons(&self) -> &[String] {
+        self.more.as_ref().map_or(&[], |more| &more.crons)
+    }
+
+    /// Its address below the platform's domain: `<name>.<subdomain>`.
+    fn address(&self) -> Box<str> {
+        address(&self.name, &self.subdomain)
+    }
+
+    /// Patterns of its routes and custom domains.
+    fn patterns(&self) -> impl Iterator<Item = String> {
+        let more = self.more.as_deref();
+        let domains = more.into_iter().flat_map(|more| more.domains.iter().map(|domain| format!("{domain}/*")));
+        let routes = more.into_iter().flat_map(|more| more.routes.iter().cloned());
+        routes.chain(domains)
+    }
+}
+
+fn address(name: &str, subdomain: &str) -> Box<str> {
+    format!("{name}.{subdomain}").to_ascii_lowercase().into()
+}
+
+impl From<LiveWorker> for Worker {
+    fn from(live: LiveWorker) -> Self {
+        let more = More { routes: live.routes, domains: live.domains, crons: live.crons };
+        let none = more.routes.is_empty() && more.domains.is_empty() && more.crons.is_empty();
+        Self {
+            id: live.id,
+            account_id: live.account_id.into(),
+            name: live.name.into(),
+            subdomain: live.subdomain.into(),
+            workers_dev: live.workers_dev,
+            previews: live.previews,
+            deployment: live.deployment.into(),
+            more: (!none).then(|| Box::new(more)),
+        }
+    }
+}
+
+/// Who answers an address.
+#[derive(Clone, Debug)]
+pub enum Found {
+    /// A Worker, with the version that its deployment says.
+    Worker(Arc<Worker>),
+    /// A version of a Worker, by the first digits of its id.
+    Preview(Arc<Worker>, u32),
+    /// A version of a Worker, by its alias.
+    Alias(Arc<Worker>, Box<str>),
+}
+
+/// Every Worker there is.
+#[derive(Debug)]
+pub struct Directory {
+    /// The platform's domain, with a dot before it: Workers answer at names below it.
+    suffix: String,
+    workers: HashMap<Uuid, Arc<Worker>>,
+    addresses: HashMap<Box<str>, Arc<Worker>>,
+    /// By account and name, for calls from one Worker to another, and for the platform's own.
+    names: HashMap<(Box<str>, Box<str>), Arc<Worker>>,
+    routes: ArcSwap<RouteTable<Arc<Worker>>>,
+}
+
+impl Directory {
+    /// A directory without Workers. They answer at `<name>.<subdomain>.<domain>`.
+    pub fn new(domain: &str) -> Self {
+        Self {
+            suffix: format!(".{}", domain.to_ascii_lowercase()),
+            workers: HashMap::new(),
+            addresses: HashMap::new(),
+            names: HashMap::new(),
+            routes: ArcSwap::from_pointee(RouteTable::new([])),
+        }
+    }
+
+    /// Takes over a change. Changes come one after the other.
+    pub fn apply(&self, change: &Change) {
+        match change {
+            Change::Worker(live) => {
+                let worker = Arc::new(Worker::from(live.as_ref().clone()));
+                let before = self.workers.pin().insert(worker.id, Arc::clone(&worker)).cloned();
+                self.replace(before, Some(&worker));
+            }
+            Change::Deleted { id } => {
+                let before = self.workers.pin().remove(id).cloned();
+                self.replace(before, None);
+            }
+        }
+    }
+
+    fn replace(&self, before: Option<Arc<Worker>>, after: Option<&Arc<Worker>>) {
+        let (addresses, names) = (self.addresses.pin(), self.names.pin());
+        if let Some(after) = after {
+            addresses.insert(after.address(), Arc::clone(after));
+            names.insert((after.account_id.clone(), after.name.clone()), Arc::clone(after));
+        }
+        if let Some(before) = &before {
+            if after.is_none_or(|after| after.address() != before.address()) {
+                addresses.remove(&before.address());
+            }
+            if after.is_none_or(|after| after.name != before.name) {
+                names.remove(&(before.account_id.clone(), before.name.clone()));
+            }
+        }
+        let has_patterns =
+            |worker: Option<&Arc<Worker>>| worker.is_some_and(|worker| worker.patterns().next().is_some());
+        if has_patterns(before.as_ref()) || has_patterns(after) {
+            self.rebuild_routes();
+        }
+    }
+
+    fn rebuild_routes(&self) {
+        let workers = self.workers.pin();
+        let routes = workers.values().flat_map(|worker| {
+            // What the control plane accepted can be read.
+            let patterns = worker.patterns().filter_map(|pattern| RoutePattern::parse(&pattern).ok());
+            patterns.map(|pattern| (pattern, Arc::clone(worker)))
+        });
+        self.routes.store(Arc::new(RouteTable::new(routes)));
+    }
+
+    /// Who answers an address. `host` has no port.
+    pub fn find(&self, secure: bool, host: &str, path: &str) -> Option<Found> {
+        let lower;
+        let host = if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            lower = host.to_ascii_lowercase();
+            &lower
+        } else {
+            host
+        };
+        if let Some(address) = host.strip_suffix(self.suffix.as_str()) {
+            let addresses = self.addresses.pin();
+            if let Some(worker) = addresses.get(address) {
+                return worker.workers_dev.then(|| Found::Worker(Arc::clone(worker)));
+            }
+            return self.find_preview(address);
+        }
+        self.routes.load().find(secure, host, path).map(|worker| Found::Worker(Arc::clone(worker)))
+    }
+
+    /// `<8 hex digits>-<name>.<subdomain>` or `<alias>-<name>.<subdomain>`. Both an alias and a name may have hyphens.
+    fn find_preview(&self, address: &str) -> Option<Found> {
+        let label = address.find('.')?;
+        let addresses = self.addresses.pin();
+        for (hyphen, _) in address[..label].match_indices('-') {
+            let (prefix, rest) = (&address[..hyphen], &address[hyphen + 1..]);
+            let Some(worker) = addresses.get(rest).filter(|worker| worker.previews) else { continue };
+            let digits = (prefix.len() == PREVIEW_DIGITS).then(|| u32::from_str_radix(prefix, 16).ok()).flatten();
+            return Some(match digits {
+                Some(digits) => Found::Preview(Arc::clone(worker), digits),
+                None => Found::Alias(Arc::clone(worker), prefix.into()),
+            });
+        }
+        None
+    }
+
+    /// A Worker of an account, by its name.
+    pub fn named(&self, account: &str, name: &str) -> Option<Arc<Worker>> {
+        self.names.pin().get(&(Box::from(account), Box::from(name))).cloned()
+    }
+
+    /// A Worker by its id.
+    pub fn worker(&self, id: Uuid) -> Option<Arc<Worker>> {
+        self.workers.pin().get(&id).cloned()
+    }
+
+    /// Every Worker that has cron triggers.
+    pub fn scheduled(&self) -> Vec<Arc<Worker>> {
+        self.workers.pin().values().filter(|worker| !worker.crons().is_empty()).cloned().collect()
+    }
+
+    /// How many Workers there are.
+    pub fn len(&self) -> usize {
+        self.workers.pin().len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Directory, Found};
+    use skep_store::{Change, LiveWorker, Share};
+    use skep_worker::{RoutePattern, RouteTable};
+    use uuid::Uuid;
+
+    fn live(id: u128, name: &str) -> LiveWorker {
+        LiveWorker {
+            account_id: "a".to_owned(),
+            subdomain: "dev".to_owned(),
+            id: Uuid::from_u128(id),
+            name: name.to_owned(),
+            workers_dev: true,
+            previews: true,
+            deployment: vec![Share { version_id: Uuid::from_u128(id + 100), percentage: 100.0 }],
+            routes: Vec::new(),
+            domains: Vec::new(),
+            crons: Vec::new(),
+        }
+    }
+
+    fn put(directory: &Directory, worker: LiveWorker) {
+        directory.apply(&Change::Worker(Box::new(worker)));
+    }
+
+    fn find(directory: &Directory, host: &str) -> Option<String> {
+        Some(match directory.find(false, host, "/")? {
+            Found::Worker(worker) => worker.name.to_string(),
+            Found::Preview(worker, digits) => format!("{}@{digits:08x}", worker.name),
+            Found::Alias(worker, alias) => format!("{}@{alias}", worker.name),
+        })
+    }
+
+    #[test]
+    fn workers_are_found_at_their_addresses() {
+        let directory = Directory::new("localhost");
+        put(&directory, live(1, "hello"));
+        put(&directory, live(2, "my-hello"));
+        assert_eq!(find(&directory, "hello.dev.localhost").as_deref(), Some("hello"));
+        assert_eq!(find(&directory, "Hello.DEV.localhost").as_deref(), Some("hello"));
+        assert_eq!(find(&directory, "my-hello.dev.localhost").as_deref(), Some("my-hello"));
+        assert_eq!(find(&directory, "0123abcd-hello.dev.localhost").as_deref(), Some("hello@0123abcd"));
+        assert_eq!(find(&directory, "staging-hello.dev.localhost").as_deref(), Some("hello@staging"));
+        assert_eq!(find(&directory, "a-b-my-hello.dev.localhost").as_deref(), Some("my-hello@a-b"));
+        assert_eq!(find(&directory, "other.dev.localhost"), None);
+        assert_eq!(find(&directory, "hello.dev.example.com"), None);
+        put(&directory, LiveWorker { workers_dev: false, previews: false, ..live(1, "hello") });
+        assert_eq!(find(&directory, "hello.dev.localhost"), None);
+        assert_eq!(find(&directory, "0123abcd-hello.dev.localhost"), None);
+        directory.apply(&Change::Deleted { id: Uuid::from_u128(2) });
+        assert_eq!(find(&directory, "my-hello.dev.localhost"), None);
+        assert_eq!(directory.len(), 1);
+    }
+
+    #[test]
+    fn routes_and_domains_come_and_go_with_their_worker() {
+        let directory = Directory::new("localhost");
+        let routed = LiveWorker {
+            routes: vec!["example.com/api/*".to_owned()],
+            domains: vec!["shop.example.com".to_owned()],
+            workers_dev: false,
+            ..live(1, "hello")
+        };
+        put(&directory, routed);
+        assert_eq!(find(&directory, "shop.example.com").as_deref(), Some("hello"));
+        assert_eq!(find(&directory, "example.com"), None);
+        assert!(directory.find(true, "example.com", "/api/x").is_some());
+        put(&directory, live(1, "hello"));
+        assert_eq!(find(&directory, "shop.example.com"), None);
+        assert!(directory.find(true, "example.com", "/api/x").is_none());
+    }
+
+    #[test]
+    fn an_account_s_new_subdomain_replaces_the_old_one() {
+        let directory = Directory::new("localhost");
+        put(&directory, live(1, "hello"));
+        put(&directory, LiveWorker { subdomain: "new".to_owned(), ..live(1, "hello") });
+        assert_eq!(find(&directory, "hello.dev.localhost"), None);
+        assert_eq!(find(&directory, "hello.new.localhost").as_deref(), Some("hello"));
+    }
+}

@@ -1,0 +1,16 @@
+//! Which Worker answers a request, which of its versions, and in which isolate.
+//!
+//! The [`Directory`] knows every Worker there is and finds one by host and path; it hears of changes from the store and asks
+//! nobody while a request waits. The [`Pool`] has the versions that are in use: the first request of a version loads it from
+//! the store and starts an isolate, an idle one goes away. A deployment is swapped in one step: requests that have begun
+//! finish on the version they began with.
+
+#![forbid(unsafe_code)]
+
+mod choose;
+mod directory;
+mod pool;
+
+pub use choose::{Choice, choose};
+pub use directory::{Directory, Found, Worker};
+pub use pool::{Environment, Loaded, Pool};

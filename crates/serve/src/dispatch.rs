@@ -1,0 +1,172 @@
+//! From a request to who answers it: a Worker, the control plane, or a page that says what is known.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use http::header::{CONTENT_TYPE, HOST};
+use http::uri::Scheme;
+use http::{HeaderValue, StatusCode};
+use skep_control::{Addresses, Control};
+use skep_exchange::{Body, Failure, Request, Response};
+use skep_gateway::{Answering, Handler, Page, error_page};
+use skep_pool::{Choice, Found, Loaded, Pool, Worker, choose};
+use tokio::runtime::Handle;
+use uuid::Uuid;
+
+/// Answers every request of the platform.
+pub(crate) struct Dispatch {
+    pool: Arc<Pool>,
+    control: Arc<Control>,
+    /// The control plane's runtime.
+    runtime: Handle,
+    addresses: Addresses,
+    ready: AtomicBool,
+}
+
+/// The same for each thread of the gateway.
+pub(crate) struct Shared(pub(crate) Arc<Dispatch>);
+
+impl Handler for Shared {
+    fn handle(self: Arc<Self>, request: Request) -> Answering {
+        Arc::clone(&self.0).dispatch(request)
+    }
+}
+
+impl Dispatch {
+    pub(crate) fn new(pool: Arc<Pool>, control: Arc<Control>, runtime: Handle, addresses: Addresses) -> Self {
+        Self { pool, control, runtime, addresses, ready: AtomicBool::new(true) }
+    }
+
+    /// The platform is stopping.
+    pub(crate) fn not_ready(&self) {
+        self.ready.store(false, Ordering::Relaxed);
+    }
+
+    fn dispatch(self: Arc<Self>, request: Request) -> Answering {
+        let uri = request.uri();
+        let secure = uri.scheme() == Some(&Scheme::HTTPS);
+        let found = self.pool.directory().find(secure, uri.host().unwrap_or_default(), uri.path());
+        let Some(found) = found else { return self.platform(request) };
+        let Found::Worker(worker) = found else {
+            return Box::pin(async move { self.preview(found, request).await });
+        };
+        let client =
+            request.headers().get("cf-connecting-ip").and_then(|address| address.to_str().ok()?.parse::<IpAddr>().ok());
+        let choice = Choice { worker: &worker.name, headers: request.headers(), client };
+        let Some(version) = choose(worker.deployment(), choice) else {
+            return Box::pin(std::future::ready(not_deployed(&worker)));
+        };
+        match self.pool.loaded(version) {
+            Some(loaded) => {
+                let fetching = loaded.fetch(request);
+                Box::pin(async move { fetching.await.unwrap_or_else(|failure| error_page(&failure, None)) })
+            }
+            None => Box::pin(async move { self.first(&worker, version, request).await }),
+        }
+    }
+
+    /// The first request of a version: it is loaded from the store, by the control plane's runtime.
+    async fn first(&self, worker: &Arc<Worker>, version: Uuid, request: Request) -> Response {
+        match self.load(worker, version).await {
+            Ok(loaded) => loaded.fetch(request).await.unwrap_or_else(|failure| error_page(&failure, None)),
+            Err(failure) => error_page(&failure, None),
+        }
+    }
+
+    async fn load(&self, worker: &Arc<Worker>, version: Uuid) -> Result<Arc<Loaded>, Failure> {
+        let (pool, worker) = (Arc::clone(&self.pool), Arc::clone(worker));
+        let loading = self.runtime.spawn(async move { pool.load(&worker, version).await });
+        match loading.await {
+            Ok(Ok(loaded)) => Ok(loaded),
+            Ok(Err(error)) => Err(Failure::unusable(error.to_string())),
+            Err(_) => Err(Failure::unusable("the platform is stopping")),
+        }
+    }
+
+    /// A version at an address of its own.
+    async fn preview(&self, found: Found, request: Request) -> Response {
+        let (worker, wanted) = match found {
+            Found::Worker(worker) => return not_deployed(&worker),
+            Found::Preview(worker, digits) => (worker, Ok(digits)),
+            Found::Alias(worker, alias) => (worker, Err(alias)),
+        };
+        let (pool, by) = (Arc::clone(&self.pool), Arc::clone(&worker));
+        let finding = self.runtime.spawn(async move {
+            match wanted {
+                Ok(digits) => pool.version_by_digits(&by, digits).await,
+                Err(alias) => pool.version_by_alias(&by, &alias).await,
+            }
+        });
+        match finding.await {
+            Ok(Ok(Some(version))) => self.first(&worker, version, request).await,
+            Ok(Ok(None)) => {
+                let message = format!("The Worker {} has no version at this address.", worker.name);
+                not_found(&message)
+            }
+            Ok(Err(error)) => error_page(&Failure::unusable(error.to_string()), None),
+            Err(_) => error_page(&Failure::unusable("the platform is stopping"), None),
+        }
+    }
+
+    /// A request for the platform itself: the API, its health, or an address that nobody has.
+    fn platform(self: Arc<Self>, request: Request) -> Answering {
+        let host = request.uri().host().unwrap_or_default();
+        let path = request.uri().path();
+        let own = self.is_own(host);
+        if own && (path.starts_with("/client/v4/") || path.starts_with("/skep/v1/")) {
+            let answering = self.runtime.spawn(Arc::clone(&self.control).handle(request));
+            return Box::pin(async move {
+                answering.await.unwrap_or_else(|_| {
+                    let message = "The platform is stopping.";
+                    Page { status: StatusCode::SERVICE_UNAVAILABLE, title: "Stopping", message, detail: None }
+                        .response()
+                })
+            });
+        }
+        let response = match path {
+            "/healthz" if own => text(StatusCode::OK, "ok\n"),
+            "/readyz" if own && self.ready.load(Ordering::Relaxed) => text(StatusCode::OK, "ready\n"),
+            "/readyz" if own => text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
+            _ if own => not_found(
+                "This is a Skep platform. Its API is at /client/v4; Workers answer at addresses of their own.",
+            ),
+            _ => {
+                let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or(host);
+                not_found(&format!(
+                    "No Worker answers at {host}. Workers answer at {} once they are deployed, at their routes, and at their custom domains.",
+                    self.addresses.url("<worker>.<account>")
+                ))
+            }
+        };
+        Box::pin(std::future::ready(response))
+    }
+
+    /// Whether a host is the platform's own: its domain, `api.` below it, or an address without a name.
+    fn is_own(&self, host: &str) -> bool {
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let domain = self.addresses.domain.as_str();
+        host.eq_ignore_ascii_case(domain)
+            || host.eq_ignore_ascii_case("localhost")
+            || bare.parse::<IpAddr>().is_ok()
+            || host.strip_prefix("api.").is_some_and(|rest| rest.eq_ignore_ascii_case(domain))
+    }
+}
+
+fn not_deployed(worker: &Worker) -> Response {
+    not_found(&format!(
+        "The Worker {} has no version that is deployed: deploy one with `wrangler versions deploy`.",
+        worker.name
+    ))
+}
+
+fn not_found(message: &str) -> Response {
+    Page { status: StatusCode::NOT_FOUND, title: "Not found", message, detail: None }.response()
+}
+
+fn text(status: StatusCode, text: &'static str) -> Response {
+    let mut response = Response::new(Body::full(text));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}

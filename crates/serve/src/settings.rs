@@ -1,0 +1,214 @@
+//! Settings: a file, environment variables, flags; the later win. A key that nobody knows is refused.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use skep_worker::Secret;
+
+/// How the platform is run.
+#[derive(Debug)]
+pub struct Settings {
+    /// The folder of everything that lasts.
+    pub data_dir: PathBuf,
+    /// Hosts and ports to listen on.
+    pub listen: Vec<(String, u16)>,
+    /// The domain below which Workers answer.
+    pub domain: String,
+    /// Files of a certificate chain and its key, in PEM.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// The name of the first account.
+    pub account: String,
+    /// Its label in addresses.
+    pub subdomain: String,
+    /// Where the master key comes from.
+    pub master_key: MasterKey,
+    /// Keys under which secrets may still be sealed.
+    pub former_master_keys: Vec<Secret>,
+    /// Threads that serve requests.
+    pub threads: usize,
+    /// How long requests may take to finish after the platform was told to stop.
+    pub grace: Duration,
+    /// Whether Workers may fetch from this machine's own addresses.
+    pub allow_loopback: bool,
+}
+
+/// Where the master key comes from.
+#[derive(Debug)]
+pub enum MasterKey {
+    /// A file in the data directory, made at the first start.
+    Generated,
+    /// Another file.
+    File(PathBuf),
+    /// The setting itself, from the environment.
+    Value(Secret),
+    /// What a shell command prints.
+    Command(String),
+}
+
+/// Why settings cannot be used. Each message says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The file cannot be read.
+    #[error("{path}: {source}")]
+    Read {
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is not as expected.
+    #[error("{path}: {message}")]
+    File {
+        /// The file.
+        path: String,
+        /// Where and what.
+        message: String,
+    },
+    /// A value is not as expected.
+    #[error("{0}")]
+    Value(String),
+}
+
+/// The same settings as they are given: in the file `skep.toml`, in the environment, as flags. Nothing where nobody says anything.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Given {
+    /// `--data-dir`
+    pub data_dir: Option<PathBuf>,
+    /// `--listen`
+    pub listen: Option<Vec<String>>,
+    /// `--domain`
+    pub domain: Option<String>,
+    /// `--tls-certificate`
+    pub tls_certificate: Option<PathBuf>,
+    /// `--tls-key`
+    pub tls_key: Option<PathBuf>,
+    /// `--account`
+    pub account: Option<String>,
+    /// `--subdomain`
+    pub subdomain: Option<String>,
+    /// `--master-key-file`
+    pub master_key_file: Option<PathBuf>,
+    /// `--master-key-command`
+    pub master_key_command: Option<String>,
+    /// `--threads`
+    pub threads: Option<usize>,
+    /// `--grace-seconds`
+    pub grace_seconds: Option<u64>,
+    /// `--allow-loopback`
+    pub allow_loopback: Option<bool>,
+}
+
+impl Given {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// When it cannot be read, or has a key that nobody knows.
+    pub fn read(path: &Path) -> Result<Self, SettingsError> {
+        let shown = path.display().to_string();
+        let text =
+            std::fs::read_to_string(path).map_err(|source| SettingsError::Read { path: shown.clone(), source })?;
+        toml::from_str(&text).map_err(|error| SettingsError::File { path: shown, message: error.to_string() })
+    }
+
+    /// These settings, and those of `other` where these say nothing.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            data_dir: self.data_dir.or(other.data_dir),
+            listen: self.listen.or(other.listen),
+            domain: self.domain.or(other.domain),
+            tls_certificate: self.tls_certificate.or(other.tls_certificate),
+            tls_key: self.tls_key.or(other.tls_key),
+            account: self.account.or(other.account),
+            subdomain: self.subdomain.or(other.subdomain),
+            master_key_file: self.master_key_file.or(other.master_key_file),
+            master_key_command: self.master_key_command.or(other.master_key_command),
+            threads: self.threads.or(other.threads),
+            grace_seconds: self.grace_seconds.or(other.grace_seconds),
+            allow_loopback: self.allow_loopback.or(other.allow_loopback),
+        }
+    }
+
+    /// The settings as they hold, with the defaults. `master_key` and `former` come from the environment only.
+    ///
+    /// # Errors
+    /// When a value is not as expected.
+    pub fn resolve(self, master_key: Option<Secret>, former: Vec<Secret>) -> Result<Settings, SettingsError> {
+        let listen = self.listen.unwrap_or_else(|| vec!["127.0.0.1:8787".to_owned()]);
+        let listen = listen.iter().map(|text| address(text)).collect::<Result<Vec<_>, _>>()?;
+        let tls = match (self.tls_certificate, self.tls_key) {
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (None, None) => None,
+            _ => return Err(SettingsError::Value("tls_certificate and tls_key belong together: give both".to_owned())),
+        };
+        let given = [master_key.is_some(), self.master_key_file.is_some(), self.master_key_command.is_some()];
+        if given.into_iter().filter(|given| *given).count() > 1 {
+            let message = "the master key is given more than once: keep one of SKEP_MASTER_KEY, master_key_file and master_key_command";
+            return Err(SettingsError::Value(message.to_owned()));
+        }
+        let master_key = match (master_key, self.master_key_file, self.master_key_command) {
+            (Some(secret), _, _) => MasterKey::Value(secret),
+            (_, Some(file), _) => MasterKey::File(file),
+            (_, _, Some(command)) => MasterKey::Command(command),
+            (None, None, None) => MasterKey::Generated,
+        };
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Ok(Settings {
+            data_dir: self.data_dir.unwrap_or_else(|| PathBuf::from("skep-data")),
+            listen,
+            domain: self.domain.unwrap_or_else(|| "localhost".to_owned()),
+            tls,
+            account: self.account.unwrap_or_else(|| "Skep".to_owned()),
+            subdomain: self.subdomain.unwrap_or_else(|| "dev".to_owned()),
+            master_key,
+            former_master_keys: former,
+            threads: self.threads.unwrap_or(cores).max(1),
+            grace: Duration::from_secs(self.grace_seconds.unwrap_or(30)),
+            allow_loopback: self.allow_loopback.unwrap_or(false),
+        })
+    }
+}
+
+fn address(text: &str) -> Result<(String, u16), SettingsError> {
+    let parsed = text.rsplit_once(':').and_then(|(host, port)| Some((host.to_owned(), port.parse().ok()?)));
+    parsed.filter(|(host, _)| !host.is_empty()).ok_or_else(|| {
+        SettingsError::Value(format!("\"{text}\" is no address to listen on: write it as 127.0.0.1:8787 or [::]:8787"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Given, MasterKey};
+    use std::path::PathBuf;
+
+    #[test]
+    fn the_later_wins_and_unknown_keys_are_refused() {
+        let folder = std::env::temp_dir().join(format!("skep-settings-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let path = folder.join("skep.toml");
+        std::fs::write(&path, "domain = \"example.com\"\nthreads = 3\n").expect("written");
+        let flags = Given { threads: Some(5), ..Given::default() };
+        let settings = flags.or(Given::read(&path).expect("read")).resolve(None, Vec::new()).expect("settings");
+        assert_eq!((settings.domain.as_str(), settings.threads), ("example.com", 5));
+        assert!(matches!(settings.master_key, MasterKey::Generated));
+        std::fs::write(&path, "domian = \"example.com\"\n").expect("written");
+        let error = Given::read(&path).expect_err("unknown key").to_string();
+        assert!(error.contains("domian") && error.contains("domain"), "{error}");
+        std::fs::remove_dir_all(&folder).expect("removed");
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused() {
+        let wrong = |given: Given| given.resolve(None, Vec::new()).expect_err("refused").to_string();
+        assert!(wrong(Given { listen: Some(vec!["8787".to_owned()]), ..Given::default() }).contains("127.0.0.1:8787"));
+        assert!(wrong(Given { tls_key: Some(PathBuf::from("k")), ..Given::default() }).contains("give both"));
+        let twice = Given {
+            master_key_file: Some(PathBuf::from("k")),
+            master_key_command: Some("c".to_owned()),
+            ..Given::default()
+        };
+        assert!(wrong(twice).contains("more than once"));
+    }
+}

@@ -1,0 +1,51 @@
+//! Starting an upload once, in an isolate that is thrown away.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use skep_control::{Started, Trial, TrialFailure, Trials};
+use skep_isolate::{Isolate, MemoryCache, Options};
+use skep_outbound::Client;
+use skep_worker::Version;
+use tokio::sync::Semaphore;
+
+/// Trials at once: each is a thread with a heap.
+const AT_ONCE: usize = 2;
+
+pub(crate) struct ThrowAway {
+    outbound: Client,
+    room: Semaphore,
+}
+
+impl ThrowAway {
+    pub(crate) fn new(outbound: Client) -> Self {
+        Self { outbound, room: Semaphore::new(AT_ONCE) }
+    }
+}
+
+impl Trials for ThrowAway {
+    fn start(&self, version: Version) -> Trial<'_> {
+        Box::pin(async move {
+            let _permit = self.room.acquire().await;
+            let begun = Instant::now();
+            let options = Options {
+                version: Arc::new(version),
+                outbound: self.outbound.clone(),
+                cache: Arc::new(MemoryCache::new(0)),
+                observer: Arc::new(skep_observe::Unobserved),
+                colors: false,
+                inspector: false,
+            };
+            let isolate = Isolate::start(options).await.map_err(|error| {
+                let failure = error.failure();
+                let head = format!("{}: {}", failure.name, failure.message);
+                let stack = if failure.stack.is_empty() { &head } else { &failure.stack };
+                TrialFailure(format!("Uncaught {}", stack.trim_end()))
+            })?;
+            Ok(Started {
+                handlers: isolate.handlers().iter().map(|event| event.handler().to_owned()).collect(),
+                startup_time_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+            })
+        })
+    }
+}

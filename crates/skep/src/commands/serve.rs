@@ -1,0 +1,86 @@
+//! `skep serve`: the platform on this machine.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use clap::Args;
+use skep_serve::Given;
+use skep_worker::Secret;
+
+use crate::commands::Outcome;
+use crate::output;
+
+/// Run the platform: whoever has a token deploys Workers to it, and everybody can visit them
+///
+/// Every flag is also a key of the file and an environment variable. The master key for secrets comes from SKEP_MASTER_KEY,
+/// a file, a command, or is made at the first start; SKEP_FORMER_MASTER_KEYS, separated by commas, still open what was sealed
+/// under them.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// A file of settings
+    #[arg(long, short, value_name = "FILE", env = "SKEP_CONFIG")]
+    config: Option<PathBuf>,
+    /// The folder of everything that lasts [default: skep-data]
+    #[arg(long, value_name = "DIR", env = "SKEP_DATA_DIR")]
+    data_dir: Option<PathBuf>,
+    /// An address to listen on; may be given several times [default: 127.0.0.1:8787]
+    #[arg(long, value_name = "ADDRESS:PORT", env = "SKEP_LISTEN", value_delimiter = ',')]
+    listen: Option<Vec<String>>,
+    /// The domain below which Workers answer [default: localhost]
+    #[arg(long, value_name = "DOMAIN", env = "SKEP_DOMAIN")]
+    domain: Option<String>,
+    /// The certificate chain for TLS, in PEM
+    #[arg(long, value_name = "FILE", env = "SKEP_TLS_CERTIFICATE")]
+    tls_certificate: Option<PathBuf>,
+    /// The certificate's key, in PEM
+    #[arg(long, value_name = "FILE", env = "SKEP_TLS_KEY")]
+    tls_key: Option<PathBuf>,
+    /// The name of the account that the first start makes [default: Skep]
+    #[arg(long, value_name = "NAME", env = "SKEP_ACCOUNT")]
+    account: Option<String>,
+    /// Its label in the addresses of its Workers [default: dev]
+    #[arg(long, value_name = "LABEL", env = "SKEP_SUBDOMAIN")]
+    subdomain: Option<String>,
+    /// The file of the master key
+    #[arg(long, value_name = "FILE", env = "SKEP_MASTER_KEY_FILE")]
+    master_key_file: Option<PathBuf>,
+    /// A command that prints the master key
+    #[arg(long, value_name = "COMMAND", env = "SKEP_MASTER_KEY_COMMAND")]
+    master_key_command: Option<String>,
+    /// Threads that serve requests [default: one for each core]
+    #[arg(long, value_name = "NUMBER", env = "SKEP_THREADS")]
+    threads: Option<usize>,
+    /// How long requests may take to finish after SIGTERM, in seconds [default: 30]
+    #[arg(long, value_name = "SECONDS", env = "SKEP_GRACE_SECONDS")]
+    grace_seconds: Option<u64>,
+    /// Whether Workers may fetch from this machine's loopback addresses [default: false]
+    #[arg(long, value_name = "BOOL", env = "SKEP_ALLOW_LOOPBACK", num_args = 0..=1, default_missing_value = "true")]
+    allow_loopback: Option<bool>,
+}
+
+pub(crate) fn run(arguments: Arguments, begun: Instant) -> Outcome {
+    // Before any other thread: V8 wants it so.
+    skep_isolate::initialize();
+    let file = arguments.config.as_deref().map(Given::read).transpose()?.unwrap_or_default();
+    let given = Given {
+        data_dir: arguments.data_dir,
+        listen: arguments.listen,
+        domain: arguments.domain,
+        tls_certificate: arguments.tls_certificate,
+        tls_key: arguments.tls_key,
+        account: arguments.account,
+        subdomain: arguments.subdomain,
+        master_key_file: arguments.master_key_file,
+        master_key_command: arguments.master_key_command,
+        threads: arguments.threads,
+        grace_seconds: arguments.grace_seconds,
+        allow_loopback: arguments.allow_loopback,
+    };
+    let secret = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
+    let former = secret("SKEP_FORMER_MASTER_KEYS").unwrap_or_default();
+    let former =
+        former.split(',').filter(|text| !text.trim().is_empty()).map(|text| Secret::new(text.trim())).collect();
+    let settings = given.or(file).resolve(secret("SKEP_MASTER_KEY").map(Secret::new), former)?;
+    Ok(skep_serve::run(&settings, begun, Arc::new(output::line))?)
+}

@@ -1,0 +1,119 @@
+//! The database: opening it, one writer, several readers.
+
+use std::fs;
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Row as _};
+use tokio::sync::{Mutex, MutexGuard};
+
+use crate::feed::{Change, Listener};
+use crate::files::Files;
+use crate::seal::MasterKeys;
+use crate::{StoreError, StoreResult};
+
+/// How long a statement waits for another process.
+const BUSY: Duration = Duration::from_secs(5);
+/// Connections that read.
+const READERS: u32 = 4;
+/// The scripts that make the database, oldest first. What has run somewhere is never changed: another one is added.
+const SCHEMAS: &[&str] = &[include_str!("schema.sql")];
+
+/// The store. Cheap to clone.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    writer: Mutex<SqliteConnection>,
+    readers: SqlitePool,
+    files: Arc<Files>,
+    keys: MasterKeys,
+    listeners: RwLock<Vec<Listener>>,
+}
+
+/// The one connection that writes. Whoever has it changes the database, then tells the listeners, then gives it back: so
+/// they are told in the order of the commits.
+pub(crate) type Writer<'s> = MutexGuard<'s, SqliteConnection>;
+
+impl Store {
+    /// Opens the database and the files in a folder; makes what is not there.
+    ///
+    /// # Errors
+    /// When the folder cannot be used, another process holds the database, or a newer version of Skep wrote it.
+    pub async fn open(folder: &Path, keys: MasterKeys) -> StoreResult<Self> {
+        fs::create_dir_all(folder).map_err(|error| StoreError::directory(folder, error))?;
+        let files = Arc::new(Files::open(folder.join("files"))?);
+        let options = SqliteConnectOptions::new()
+            .filename(folder.join("skep.db"))
+            .create_if_missing(true)
+            .foreign_keys(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // What was acknowledged is on the disk, also when the power fails.
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(BUSY)
+            .disable_statement_logging();
+        let mut writer = options.clone().connect().await?;
+        migrate(&mut writer).await?;
+        let readers = SqlitePoolOptions::new().max_connections(READERS).connect_lazy_with(options.read_only(true));
+        let listeners = RwLock::default();
+        Ok(Self(Arc::new(Inner { writer: Mutex::new(writer), readers, files, keys, listeners })))
+    }
+
+    /// The files of modules and assets.
+    pub fn files(&self) -> &Arc<Files> {
+        &self.0.files
+    }
+
+    /// Runs what reads or writes files on a thread that may block.
+    ///
+    /// # Errors
+    /// Those of the function.
+    pub async fn with_files<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Files) -> StoreResult<T> + Send + 'static,
+    ) -> StoreResult<T> {
+        let files = Arc::clone(&self.0.files);
+        match tokio::task::spawn_blocking(move || work(&files)).await {
+            Ok(result) => result,
+            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        }
+    }
+
+    pub(crate) fn keys(&self) -> &MasterKeys {
+        &self.0.keys
+    }
+
+    pub(crate) fn readers(&self) -> &SqlitePool {
+        &self.0.readers
+    }
+
+    pub(crate) async fn write(&self) -> Writer<'_> {
+        self.0.writer.lock().await
+    }
+
+    pub(crate) fn add_listener(&self, listener: Listener) {
+        self.0.listeners.write().unwrap_or_else(PoisonError::into_inner).push(listener);
+    }
+
+    /// Tells of a change that is committed. The writer is still held.
+    pub(crate) fn tell(&self, _: &Writer<'_>, change: &Change) {
+        self.0.listeners.read().unwrap_or_else(PoisonError::into_inner).iter().for_each(|listener| listener(change));
+    }
+}
+
+async fn migrate(connection: &mut SqliteConnection) -> StoreResult<()> {
+    let known = i64::try_from(SCHEMAS.len()).unwrap_or(i64::MAX);
+    let found: i64 = sqlx::query("PRAGMA user_version").fetch_one(&mut *connection).await?.try_get(0)?;
+    if found > known {
+        return Err(StoreError::Newer { found, known });
+    }
+    for (number, script) in (1..).zip(SCHEMAS).skip(usize::try_from(found).unwrap_or(0)) {
+        let whole = format!("BEGIN IMMEDIATE; {script} PRAGMA user_version = {number}; COMMIT;");
+        sqlx::raw_sql(AssertSqlSafe(whole)).execute(&mut *connection).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,46 @@
+//! What must last: accounts, API tokens, Workers, versions, deployments, routes, secrets, the audit log, and the files of
+//! modules and assets.
+//!
+//! Records are rows of an SQLite database, files are named by the hash of their content ([`Files`]). Nothing outside of this
+//! room knows SQL. A change is one transaction; its files are on disk before it begins, so that after a crash it is there
+//! completely or not at all. Who serves requests does not ask the store: it is told of each change ([`Store::subscribe`])
+//! in the order of the commits, before the change is acknowledged.
+
+#![forbid(unsafe_code)]
+
+mod accounts;
+mod audit;
+mod cron;
+mod database;
+mod domains;
+mod error;
+mod feed;
+mod files;
+mod load;
+mod namespaces;
+mod records;
+mod schedules;
+mod seal;
+mod tokens;
+mod versions;
+mod workers;
+
+pub use accounts::{Account, Member};
+pub use audit::{Actor, AuditEntry};
+pub use cron::{Cron, CronError};
+pub use database::Store;
+pub use domains::{Domain, Route, Zone};
+pub use error::{StoreError, StoreResult};
+pub use feed::{Change, LiveWorker, Share};
+pub use files::{FileHash, Files};
+pub use load::LoadError;
+pub use namespaces::{Namespace, NamespaceKind};
+pub use records::Timestamp;
+pub use schedules::Schedule;
+pub use seal::{KeyError, MasterKeys};
+pub use tokens::{NewToken, Permission, Token};
+pub use versions::{
+    Annotations, AssetsRecord, BindingRecord, Content, Deployment, ModuleKind, NewDeployment, NewVersion, StoredModule,
+    VersionRecord,
+};
+pub use workers::{Committed, WorkerRecord, WorkerSettings};

@@ -1,0 +1,114 @@
+//! A version, as an isolate wants it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use skep_worker::{
+    Binding, BindingKind, Compatibility, CompatibilityDate, EntryFormat, Limits, Module, ModuleContent, Version,
+};
+use uuid::Uuid;
+
+use crate::{BindingRecord, ModuleKind, Store, StoreError, StoredModule, VersionRecord};
+
+/// Why a version cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The store failed, or a file is damaged.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What a version says of itself cannot be.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+impl Store {
+    /// Reads a version's modules and opens its secrets. `worker` is the Worker's name.
+    ///
+    /// # Errors
+    /// When a file is damaged, or a secret was sealed under another key.
+    pub async fn load_version(&self, worker: &str, record: &VersionRecord) -> Result<Version, LoadError> {
+        let modules = record.content.modules.clone();
+        let modules = self
+            .with_files(move |files| {
+                let read = |module: &StoredModule| {
+                    let content = files.read(&module.file)?;
+                    let map = module.source_map.as_ref().map(|map| files.read(map)).transpose()?;
+                    Ok((module.name.clone(), module.kind, content, map))
+                };
+                modules.iter().map(read).collect::<Result<Vec<_>, StoreError>>()
+            })
+            .await?;
+        let modules = modules
+            .into_iter()
+            .map(|(name, kind, content, map)| {
+                let text = |bytes: &[u8]| -> Result<Arc<str>, LoadError> {
+                    let text = std::str::from_utf8(bytes);
+                    text.map(Arc::from).map_err(|_| LoadError::Invalid(format!("the module {name} is not UTF-8")))
+                };
+                let content = match kind {
+                    ModuleKind::Script => ModuleContent::EsModule {
+                        source: text(&content)?,
+                        source_map: map.as_deref().map(text).transpose()?,
+                    },
+                    ModuleKind::CommonJs => ModuleContent::CommonJs(text(&content)?),
+                    ModuleKind::Text => ModuleContent::Text(text(&content)?),
+                    ModuleKind::Json => ModuleContent::Json(text(&content)?),
+                    ModuleKind::Data => ModuleContent::Data(content),
+                    ModuleKind::Wasm => ModuleContent::Wasm(content),
+                };
+                Ok(Module { name, content })
+            })
+            .collect::<Result<Vec<_>, LoadError>>()?;
+        self.describe_version(worker, record, modules)
+    }
+
+    /// The same for modules that are at hand.
+    ///
+    /// # Errors
+    /// When the compatibility date or a flag is unknown, or a secret was sealed under another key.
+    pub fn describe_version(
+        &self,
+        worker: &str,
+        record: &VersionRecord,
+        modules: Vec<Module>,
+    ) -> Result<Version, LoadError> {
+        let content = &record.content;
+        let date = content.compatibility_date.as_deref().map(str::parse).transpose();
+        let date = date.map_err(|error: skep_worker::CompatibilityError| LoadError::Invalid(error.to_string()))?;
+        let compatibility =
+            Compatibility::new(date.unwrap_or(CompatibilityDate::FIRST), content.compatibility_flags.clone())
+                .map_err(|error| LoadError::Invalid(error.to_string()))?;
+        let bindings = record
+            .bindings
+            .iter()
+            .map(|binding| {
+                Ok(Binding { name: binding.name.clone(), kind: binding_kind(self, record.worker_id, binding)? })
+            })
+            .collect::<Result<Vec<_>, LoadError>>()?;
+        let defaults = Limits::default();
+        let cpu = content.cpu_ms.map_or(defaults.cpu, |cpu| Duration::from_millis(cpu.into()));
+        Ok(Version {
+            worker: worker.to_owned(),
+            id: record.id.to_string(),
+            main: content.main.clone(),
+            format: if content.service_worker { EntryFormat::ServiceWorker } else { EntryFormat::Module },
+            modules,
+            bindings,
+            compatibility,
+            limits: Limits { cpu: cpu.min(Limits::MAX_CPU), ..defaults },
+        })
+    }
+}
+
+fn binding_kind(store: &Store, worker: Uuid, binding: &BindingRecord) -> Result<BindingKind, LoadError> {
+    let text = |key: &str| binding.settings.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    Ok(match binding.kind.as_str() {
+        "plain_text" => BindingKind::PlainText(text("text")),
+        "json" => BindingKind::Json(binding.settings.get("json").cloned().unwrap_or(Value::Null)),
+        "secret_text" => BindingKind::SecretText(store.open_secret(worker, binding)?),
+        "version_metadata" => BindingKind::VersionMetadata,
+        "wasm_module" | "text_blob" | "data_blob" => BindingKind::Module(text("part")),
+        kind => BindingKind::Unavailable { kind: kind.to_owned() },
+    })
+}
