@@ -214,6 +214,7 @@ fn spawn_builder(
         outbound: outbound.clone(),
         cache: Arc::clone(&cache) as Arc<dyn skep_isolate::CacheStore>,
         observer: Arc::clone(&observer),
+        services: Arc::new(skep_isolate::NoServices),
         colors,
         inspector: true,
     };

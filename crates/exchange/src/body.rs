@@ -1,6 +1,8 @@
 //! Bodies: bytes in hand, or a stream with back-pressure.
 
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -42,6 +44,8 @@ enum Kind {
         receiver: mpsc::Receiver<Result<Bytes, BodyError>>,
         /// The bytes that are still to come, if that is known.
         length: Option<u64>,
+        /// Set when the writer has finished, if that makes a difference.
+        finished: Option<Arc<AtomicBool>>,
         /// The writer is on another thread.
         crossing: CrossingContext,
     },
@@ -62,9 +66,20 @@ impl Body {
 
     /// A body that is written chunk by chunk. `length` is the number of bytes, if it is known.
     pub fn channel(length: Option<u64>) -> (BodySender, Self) {
+        Self::channel_with(length, None)
+    }
+
+    /// As [`Self::channel`], for a writer that may be stopped in the middle: a body whose writer goes away without
+    /// [`BodySender::finish`] broke off.
+    pub fn checked_channel(length: Option<u64>) -> (BodySender, Self) {
+        Self::channel_with(length, Some(Arc::default()))
+    }
+
+    fn channel_with(length: Option<u64>, finished: Option<Arc<AtomicBool>>) -> (BodySender, Self) {
         let (sender, receiver) = mpsc::channel(CHUNKS_IN_FLIGHT);
-        let sender = BodySender { sender: PollSender::new(sender), crossing: CrossingContext::default() };
-        (sender, Self(Kind::Channel { receiver, length, crossing: CrossingContext::default() }))
+        let sender = PollSender::new(sender);
+        let sender = BodySender { sender, finished: finished.clone(), crossing: CrossingContext::default() };
+        (sender, Self(Kind::Channel { receiver, length, finished, crossing: CrossingContext::default() }))
     }
 
     /// Any other body.
@@ -143,8 +158,11 @@ impl Body {
                 this.0 = Kind::Empty;
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
-            Kind::Channel { receiver, length, crossing } => {
-                let chunk = ready!(receiver.poll_recv(&mut Context::from_waker(crossing.waker(context))));
+            Kind::Channel { receiver, length, finished, crossing } => {
+                let mut chunk = ready!(receiver.poll_recv(&mut Context::from_waker(crossing.waker(context))));
+                if chunk.is_none() && finished.take().is_some_and(|finished| !finished.load(Ordering::Acquire)) {
+                    chunk = Some(Err(BodyError::Stream("its writer was stopped before the end".to_owned())));
+                }
                 if let (Some(length), Some(Ok(bytes))) = (length, &chunk) {
                     *length = length.saturating_sub(bytes.len() as u64);
                 }
@@ -186,6 +204,7 @@ impl http_body::Body for Body {
 #[derive(Debug)]
 pub struct BodySender {
     sender: PollSender<Result<Bytes, BodyError>>,
+    finished: Option<Arc<AtomicBool>>,
     crossing: CrossingContext,
 }
 
@@ -193,10 +212,17 @@ impl BodySender {
     /// Writes a chunk, or the error that breaks the body off. Waits while the reader is behind.
     /// Gives `false` when the reader is gone.
     pub async fn send(&mut self, chunk: Result<Bytes, BodyError>) -> bool {
-        let Self { sender, crossing } = self;
+        let Self { sender, crossing, .. } = self;
         let reserve =
             std::future::poll_fn(|context| sender.poll_reserve(&mut Context::from_waker(crossing.waker(context))));
         reserve.await.is_ok() && sender.send_item(chunk).is_ok()
+    }
+
+    /// Ends the body: what was written is all of it.
+    pub fn finish(&mut self) {
+        if let Some(finished) = &self.finished {
+            finished.store(true, Ordering::Release);
+        }
     }
 
     /// Waits until the reader is gone.
@@ -235,6 +261,19 @@ mod tests {
         drop(body);
         sender.closed().await;
         assert!(!sender.send(Ok(Bytes::new())).await);
+    }
+
+    #[tokio::test]
+    async fn a_checked_channel_tells_an_end_from_a_stop() {
+        let (mut sender, mut body) = Body::checked_channel(None);
+        assert!(sender.send(Ok(Bytes::from_static(b"x"))).await);
+        sender.finish();
+        assert_eq!(body.chunk().await, Some(Ok(Bytes::from_static(b"x"))));
+        assert_eq!(body.chunk().await, None);
+        let (sender, mut body) = Body::checked_channel(None);
+        drop(sender);
+        assert!(matches!(body.chunk().await, Some(Err(BodyError::Stream(_)))));
+        assert_eq!(body.chunk().await, None);
     }
 
     #[tokio::test]

@@ -1,5 +1,5 @@
-//! What passes between the network and a Worker: requests and responses with streaming bodies, WebSockets, and the
-//! failure in place of a response. Shared by the gateway, the isolate and the outbound client, so that none of them
+//! What passes between the network and a Worker, and between two Workers: requests and responses with streaming bodies,
+//! WebSockets, sessions of calls, and the failure in place of a response. Shared by the gateway, the isolate and the outbound client, so that none of them
 //! needs to know another. No sockets and no V8 here.
 
 #![forbid(unsafe_code)]
@@ -7,6 +7,7 @@
 mod body;
 mod drive;
 mod failure;
+pub mod rpc;
 pub mod wake;
 mod websocket;
 

@@ -4,11 +4,13 @@
 //! handle that any thread may use; what goes wrong comes back as a [`Failure`] or a [`StartError`]. When a limit stops an
 //! isolate it is over for good ([`Isolate::is_over`]): whoever holds it starts another one ([`Slot`] does).
 
+mod environment;
 mod helpers;
 mod inspector;
 mod life;
 mod limits;
 mod loader;
+mod loopback;
 mod meter;
 mod runtime;
 mod slot;
@@ -19,6 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
+use skep_exchange::rpc::{Ending, Opening};
 use skep_exchange::{Failure, Reply, Request, wake};
 use skep_observe::{EventRecord, Exception, Observer, Source, Trigger};
 use skep_web::EventId;
@@ -27,11 +30,15 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::inspector::Inspector;
 use crate::life::Life;
+use crate::loopback::Loopback;
 use crate::runtime::RunEvent;
 use crate::thread::{Command, Started};
 
 pub use inspector::{InspectorMessage, InspectorSession};
 pub use skep_web::events::Finished;
+pub use skep_web::services::{
+    Entrypoint, NoServices, RateLimit, ServiceFuture, ServiceTarget, Services, ended, no_such_worker,
+};
 pub use skep_web::{CacheStore, MemoryCache};
 pub use slot::Slot;
 pub use thread::StartError;
@@ -62,6 +69,8 @@ pub struct Options {
     pub cache: Arc<dyn CacheStore>,
     /// Who sees logs and events.
     pub observer: Arc<dyn Observer>,
+    /// Who serves bindings to other Workers, assets and rate limits. [`NoServices`] if nobody does.
+    pub services: Arc<dyn Services>,
     /// Whether console lines are coloured, for a terminal.
     pub colors: bool,
     /// Whether a debugger may attach.
@@ -78,7 +87,6 @@ struct Handle {
     next_event: AtomicU32,
     handlers: Vec<Event>,
     inspector: Option<Inspector>,
-    default_entrypoint: Arc<str>,
     observer: Arc<dyn Observer>,
     version: Arc<Version>,
 }
@@ -93,22 +101,17 @@ impl Isolate {
         let (ready, started) = oneshot::channel();
         let life = Arc::new(Life::default());
         let (observer, version) = (Arc::clone(&options.observer), Arc::clone(&options.version));
-        thread::spawn(options, receiver, ready, Arc::clone(&life))?;
+        let loopback = Loopback::new(&version.worker, Arc::clone(&options.services));
+        thread::spawn(options, Arc::clone(&loopback) as Arc<dyn Services>, receiver, ready, Arc::clone(&life))?;
         let ended = || StartError::Thread("the isolate's thread ended while it started".to_owned());
         let Started { handlers, inspector } = tokio::select! {
             started = started => started.map_err(|_| ended())??,
             exceeded = life.lost() => return Err(StartError::Limit(exceeded)),
         };
-        Ok(Self(Arc::new(Handle {
-            commands,
-            life,
-            next_event: AtomicU32::new(1),
-            handlers,
-            inspector,
-            default_entrypoint: "default".into(),
-            observer,
-            version,
-        })))
+        let handle =
+            Arc::new(Handle { commands, life, next_event: AtomicU32::new(1), handlers, inspector, observer, version });
+        loopback.started(&handle);
+        Ok(Self(handle))
     }
 
     /// The kinds of events that the version has handlers for.
@@ -124,10 +127,22 @@ impl Isolate {
     /// Hands a request to the fetch handler of the default export, at once if there is room. Dropping the future tells the
     /// handler that the client went away.
     pub fn fetch(&self, request: Request) -> impl Future<Output = Reply> + Send + use<> {
+        self.fetch_from(None, request)
+    }
+
+    /// As [`Self::fetch`], for any entrypoint.
+    pub fn fetch_at(&self, entrypoint: Entrypoint, request: Request) -> impl Future<Output = Reply> + Send + use<> {
+        self.fetch_from(Some(Box::new(entrypoint)), request)
+    }
+
+    fn fetch_from(
+        &self,
+        entrypoint: Option<Box<Entrypoint>>,
+        request: Request,
+    ) -> impl Future<Output = Reply> + Send + use<> {
         let event = self.next_event();
         let (method, url) = (request.method().clone(), request.uri().clone());
         let (waiter, reply) = oneshot::channel();
-        let entrypoint = Arc::clone(&self.0.default_entrypoint);
         let command = Command::Fetch { event, request, entrypoint, waiter };
         // What is rare is boxed: this future is as small as it can be.
         let unsent = self.0.commands.try_send(command).err().map(Box::new);
@@ -165,7 +180,39 @@ impl Isolate {
         };
         match unsent {
             Command::Fetch { request, .. } => Err(Box::new(request)),
-            Command::Run { .. } | Command::Cancel(_) => Ok(()),
+            Command::Rpc { .. } | Command::Run { .. } | Command::Cancel(_) => Ok(()),
+        }
+    }
+
+    /// Has an entrypoint answer a session of calls, which is one event of this isolate. The future ends with the session;
+    /// it need not be polled for the calls to be answered.
+    pub fn rpc(&self, entrypoint: Entrypoint, opening: Opening) -> impl Future<Output = Ending> + Send + use<> {
+        let event = self.next_event();
+        let method = opening.method.clone();
+        let (waiter, ending) = oneshot::channel();
+        let command = Command::Rpc { event, opening: Box::new(opening), entrypoint: Box::new(entrypoint), waiter };
+        let unsent = self.0.commands.try_send(command).err().map(Box::new);
+        wake::flush_if_due();
+        let isolate = self.clone();
+        async move {
+            let unsent = match unsent.map(|unsent| *unsent) {
+                Some(mpsc::error::TrySendError::Full(command)) => {
+                    isolate.0.commands.send(command).await.err().map(|mpsc::error::SendError(command)| command)
+                }
+                Some(mpsc::error::TrySendError::Closed(command)) => Some(command),
+                None => None,
+            };
+            if let Some(Command::Rpc { opening, .. }) = unsent {
+                return Ending::NotStarted(opening);
+            }
+            let ending = tokio::select! {
+                biased;
+                ending = wake::crossing(ending) => ending,
+                exceeded = isolate.0.life.lost() => {
+                    Ok(Ending::Failure(isolate.lost(event, Trigger::Rpc { method }, exceeded)))
+                }
+            };
+            ending.unwrap_or_else(|_| Ending::Failure(Failure::unusable("the isolate ended while it handled the call")))
         }
     }
 
@@ -199,7 +246,7 @@ impl Isolate {
         let (waiter, finished) = oneshot::channel();
         let event = self.next_event();
         let trigger = run.trigger();
-        let command = Command::Run { event, run, entrypoint: Arc::clone(&self.0.default_entrypoint), waiter };
+        let command = Command::Run { event, run, waiter };
         self.0.commands.send(command).await.map_err(|_| ended())?;
         tokio::select! {
             finished = finished => finished.map_err(|_| ended())?,

@@ -22,7 +22,20 @@ const VALUE: &str = "skep-value";
 /// Modules of the platform that can be imported, and what they export. Their values are JavaScript's: `globals.js`.
 const PLATFORM: &[(&str, &[&str])] = &[(
     "cloudflare:workers",
-    &["DurableObject", "RpcStub", "RpcTarget", "WorkerEntrypoint", "WorkflowEntrypoint", "env", "waitUntil", "withEnv"],
+    &[
+        "DurableObject",
+        "RpcPromise",
+        "RpcProperty",
+        "RpcStub",
+        "RpcTarget",
+        "ServiceStub",
+        "WorkerEntrypoint",
+        "WorkflowEntrypoint",
+        "env",
+        "exports",
+        "waitUntil",
+        "withEnv",
+    ],
 )];
 
 fn is_platform(specifier: &str) -> bool {

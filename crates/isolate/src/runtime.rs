@@ -6,13 +6,16 @@ use std::task::{Context, Poll, ready};
 
 use deno_core::error::{CoreError, CoreErrorKind, JsError};
 use deno_core::{JsRuntime, PollEventLoopOptions, RuntimeOptions, v8};
+use skep_exchange::rpc::{Ending, Opening};
 use skep_exchange::{Failure, Reply, Request};
 use skep_observe::Trigger;
+use skep_web::services::{Entrypoint, Services};
 use skep_web::{EventId, Events, Finished, Host};
-use skep_worker::{BindingKind, EntryFormat, Event, LimitExceeded, ModuleContent, Version};
+use skep_worker::{EntryFormat, Event, LimitExceeded, ModuleContent, Version};
 use tokio::sync::oneshot;
 
 use crate::Options;
+use crate::environment::start_options;
 use crate::helpers::Helpers;
 use crate::life::Life;
 use crate::limits::{self, Guard, Verdict};
@@ -30,6 +33,7 @@ struct Dispatcher {
     queue: v8::Global<v8::Function>,
     tail: v8::Global<v8::Function>,
     cancel: v8::Global<v8::Function>,
+    rpc: v8::Global<v8::Function>,
 }
 
 impl Dispatcher {
@@ -74,7 +78,12 @@ pub(crate) struct Runtime {
 
 impl Runtime {
     /// Makes an isolate from the snapshot and loads a version.
-    pub(crate) async fn start(options: &Options, life: &Arc<Life>, helpers: &Arc<Helpers>) -> Result<Self, StartError> {
+    pub(crate) async fn start(
+        options: &Options,
+        services: Arc<dyn Services>,
+        life: &Arc<Life>,
+        helpers: &Arc<Helpers>,
+    ) -> Result<Self, StartError> {
         let version = &options.version;
         let size = version.size();
         if size > version.limits.script_size {
@@ -87,7 +96,7 @@ impl Runtime {
         }
         let guard = Guard::new(&version.limits, life);
         let platform = PlatformModules::default();
-        let mut js = new_runtime(options, &guard, &platform)?;
+        let mut js = new_runtime(options, services, &guard, &platform)?;
         let handle = js.v8_isolate().thread_safe_handle();
         guard.set_isolate(handle.clone());
         limits::watch_memory(&mut js, &guard);
@@ -142,7 +151,13 @@ impl Runtime {
     }
 
     /// Hands a request to the version's fetch handler. The answer goes to `waiter`.
-    pub(crate) fn fetch(&mut self, event: EventId, request: Request, entrypoint: &str, waiter: oneshot::Sender<Reply>) {
+    pub(crate) fn fetch(
+        &mut self,
+        event: EventId,
+        request: Request,
+        entrypoint: Option<&Entrypoint>,
+        waiter: oneshot::Sender<Reply>,
+    ) {
         let method = request.method().clone();
         let state = self.js.op_state();
         let body = skep_web::events::begin_fetch(&mut state.borrow_mut(), event, request, waiter);
@@ -150,22 +165,35 @@ impl Runtime {
             event,
             |dispatcher| &dispatcher.fetch,
             |scope| {
-                let entrypoint = string(scope, entrypoint)?;
+                let (entrypoint, props) = entrypoint_arguments(scope, entrypoint)?;
                 let method = string(scope, method.as_str())?;
-                let props = v8::String::empty(scope).into();
                 Some(vec![integer(scope, event.0), entrypoint, method, integer(scope, body), props])
             },
         );
     }
 
-    /// Hands an event without a response to its handler. What it returns goes to `waiter`.
-    pub(crate) fn run(
+    /// Has a session of calls answered by an entrypoint. The end goes to `waiter`.
+    pub(crate) fn rpc(
         &mut self,
         event: EventId,
-        run: &RunEvent,
-        entrypoint: &str,
-        waiter: oneshot::Sender<Result<Finished, Failure>>,
+        opening: Opening,
+        entrypoint: &Entrypoint,
+        waiter: oneshot::Sender<Ending>,
     ) {
+        let state = self.js.op_state();
+        let session = skep_web::begin_rpc(&mut state.borrow_mut(), event, opening, waiter);
+        self.call(
+            event,
+            |dispatcher| &dispatcher.rpc,
+            |scope| {
+                let (entrypoint, props) = entrypoint_arguments(scope, Some(entrypoint))?;
+                Some(vec![integer(scope, event.0), entrypoint, integer(scope, session), props])
+            },
+        );
+    }
+
+    /// Hands an event without a response to its handler. What it returns goes to `waiter`.
+    pub(crate) fn run(&mut self, event: EventId, run: &RunEvent, waiter: oneshot::Sender<Result<Finished, Failure>>) {
         let state = self.js.op_state();
         state.borrow_mut().borrow_mut::<Events>().begin_run(event, run.trigger(), waiter);
         self.call(
@@ -173,7 +201,7 @@ impl Runtime {
             |dispatcher| dispatcher.of(run),
             |scope| {
                 let id = integer(scope, event.0);
-                let entrypoint = string(scope, entrypoint)?;
+                let entrypoint = v8::String::empty(scope).into();
                 Some(match run {
                     RunEvent::Scheduled { cron, scheduled_time } => {
                         let time = v8::Number::new(scope, *scheduled_time as f64).into();
@@ -271,7 +299,12 @@ impl Runtime {
     }
 }
 
-fn new_runtime(options: &Options, guard: &Arc<Guard>, platform: &PlatformModules) -> Result<JsRuntime, StartError> {
+fn new_runtime(
+    options: &Options,
+    services: Arc<dyn Services>,
+    guard: &Arc<Guard>,
+    platform: &PlatformModules,
+) -> Result<JsRuntime, StartError> {
     let platform = Rc::clone(platform);
     let js = JsRuntime::try_new(RuntimeOptions {
         module_loader: Some(Rc::new(VersionLoader::new(Arc::clone(&options.version), options.inspector))),
@@ -295,6 +328,7 @@ fn new_runtime(options: &Options, guard: &Arc<Guard>, platform: &PlatformModules
         outbound: options.outbound.clone(),
         cache: Arc::clone(&options.cache),
         observer: Arc::clone(&options.observer),
+        services,
         limits: options.version.limits.clone(),
         worker: options.version.worker.as_str().into(),
         version: options.version.id.as_str().into(),
@@ -375,84 +409,9 @@ fn take_entry(js: &mut JsRuntime, options: &Options) -> Result<Entry, StartError
             queue: function(scope, dispatcher, "queue").ok_or_else(broken)?,
             tail: function(scope, dispatcher, "tail").ok_or_else(broken)?,
             cancel: function(scope, dispatcher, "cancel").ok_or_else(broken)?,
+            rpc: function(scope, dispatcher, "rpc").ok_or_else(broken)?,
         },
         streamed: function(scope, dispatcher, "streamed").ok_or_else(broken)?,
-    })
-}
-
-/// The argument of `start` in `globals.js`.
-fn start_options<'s>(
-    scope: &mut v8::PinScope<'s, '_>,
-    options: &Options,
-) -> Result<v8::Local<'s, v8::Value>, StartError> {
-    let version = &options.version;
-    let too_long = || StartError::Exception(Failure::unusable("a binding's value is longer than V8's longest string"));
-    let object = v8::Object::new(scope);
-    let bindings = v8::Array::new(scope, 0);
-    for (index, binding) in (0..).zip(&version.bindings) {
-        let (kind, value) = binding_value(scope, version, &binding.kind)?;
-        let entry = v8::Object::new(scope);
-        let name = string(scope, &binding.name).ok_or_else(too_long)?;
-        let kind = string(scope, kind).ok_or_else(too_long)?;
-        set(scope, entry, "name", name);
-        set(scope, entry, "kind", kind);
-        set(scope, entry, "value", value);
-        bindings.set_index(scope, index, entry.into());
-    }
-    set(scope, object, "bindings", bindings.into());
-    let flags = v8::Object::new(scope);
-    for (flag, on) in version.compatibility.states() {
-        let on = v8::Boolean::new(scope, on).into();
-        set(scope, flags, flag, on);
-    }
-    set(scope, object, "flags", flags.into());
-    for (name, on) in [
-        ("colors", options.colors),
-        ("inspector", options.inspector),
-        ("serviceWorker", version.format == EntryFormat::ServiceWorker),
-    ] {
-        let on = v8::Boolean::new(scope, on).into();
-        set(scope, object, name, on);
-    }
-    Ok(object.into())
-}
-
-fn binding_value<'s>(
-    scope: &mut v8::PinScope<'s, '_>,
-    version: &Version,
-    kind: &BindingKind,
-) -> Result<(&'static str, v8::Local<'s, v8::Value>), StartError> {
-    let unusable = |message: String| StartError::Exception(Failure::unusable(message));
-    let too_long = || unusable("a binding's value is longer than V8's longest string".to_owned());
-    let text = |scope: &mut v8::PinScope<'s, '_>, text: &str| string(scope, text).ok_or_else(too_long);
-    let parse = |scope: &mut v8::PinScope<'s, '_>, json: &serde_json::Value| {
-        let json = v8::String::new(scope, &json.to_string())?;
-        v8::json::parse(scope, json)
-    };
-    Ok(match kind {
-        BindingKind::PlainText(value) => ("value", text(scope, value)?),
-        BindingKind::SecretText(secret) => ("value", text(scope, secret.reveal())?),
-        BindingKind::Json(value) => ("value", parse(scope, value).ok_or_else(too_long)?),
-        BindingKind::VersionMetadata => {
-            let metadata = serde_json::json!({ "id": version.id, "tag": "", "timestamp": "" });
-            ("value", parse(scope, &metadata).ok_or_else(too_long)?)
-        }
-        BindingKind::Unavailable { kind } => ("unavailable", text(scope, kind)?),
-        BindingKind::Module(name) => {
-            let module = version.module(name).ok_or_else(|| {
-                unusable(format!("a binding names the module \"{name}\", which the version does not have"))
-            })?;
-            let value = match &module.content {
-                ModuleContent::Wasm(bytes) => loader::compile_wasm(scope, bytes)
-                    .ok_or_else(|| unusable(format!("the module \"{name}\" is not valid WebAssembly")))?,
-                ModuleContent::Data(bytes) => loader::array_buffer(scope, bytes),
-                ModuleContent::Text(value) | ModuleContent::Json(value) | ModuleContent::CommonJs(value) => {
-                    text(scope, value)?
-                }
-                ModuleContent::EsModule { source, .. } => text(scope, source)?,
-            };
-            ("value", value)
-        }
     })
 }
 
@@ -547,7 +506,7 @@ fn property<'s>(
     object.get(scope, key.into())
 }
 
-fn set(
+pub(crate) fn set(
     scope: &mut v8::PinScope<'_, '_>,
     object: v8::Local<'_, v8::Object>,
     name: &str,
@@ -558,8 +517,24 @@ fn set(
     }
 }
 
-fn string<'s>(scope: &mut v8::PinScope<'s, '_>, text: &str) -> Option<v8::Local<'s, v8::Value>> {
+pub(crate) fn string<'s>(scope: &mut v8::PinScope<'s, '_>, text: &str) -> Option<v8::Local<'s, v8::Value>> {
     v8::String::new(scope, text).map(Into::into)
+}
+
+/// An entrypoint as the dispatcher takes it: its name, empty for the default one, and its properties as JSON, empty if there
+/// are none.
+fn entrypoint_arguments<'s>(
+    scope: &mut v8::PinScope<'s, '_>,
+    entrypoint: Option<&Entrypoint>,
+) -> Option<(v8::Local<'s, v8::Value>, v8::Local<'s, v8::Value>)> {
+    let empty = v8::String::empty(scope).into();
+    let text = |scope: &mut v8::PinScope<'s, '_>, text: Option<&String>| match text {
+        Some(text) => string(scope, text),
+        None => Some(empty),
+    };
+    let name = text(scope, entrypoint.and_then(|entrypoint| entrypoint.name.as_ref()))?;
+    let props = text(scope, entrypoint.and_then(|entrypoint| entrypoint.props.as_ref()))?;
+    Some((name, props))
 }
 
 fn integer<'s>(scope: &mut v8::PinScope<'s, '_>, number: u32) -> v8::Local<'s, v8::Value> {

@@ -2,10 +2,11 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use skep_exchange::rpc::{Ending, Opening};
 use skep_exchange::{Failure, Reply, Request, Response};
 use tokio::sync::Mutex;
 
-use crate::{Finished, InspectorSession, Isolate, Options, StartError};
+use crate::{Entrypoint, Finished, InspectorSession, Isolate, Options, StartError};
 
 /// Tries of a request that found its isolate ended before it looked at it. Each try starts a new isolate.
 const MOST_TRIES: u32 = 3;
@@ -66,22 +67,52 @@ impl Slot {
                 },
                 Err(request) => request,
             };
-            Box::pin(self.fetch_from_a_new_one(*request)).await
+            Box::pin(self.fetch_from_a_new_one(*request, None)).await
         }
     }
 
-    async fn fetch_from_a_new_one(&self, mut request: Request) -> Result<Response, Failure> {
+    /// As [`Self::fetch`], for any entrypoint.
+    ///
+    /// # Errors
+    /// What the caller gets instead of a response.
+    pub async fn fetch_at(&self, entrypoint: Entrypoint, request: Request) -> Result<Response, Failure> {
+        self.fetch_from_a_new_one(request, Some(entrypoint)).await
+    }
+
+    /// Has an entrypoint of the version answer a session of calls. The future ends with the session.
+    ///
+    /// # Errors
+    /// Why the session broke.
+    pub async fn rpc(&self, entrypoint: Entrypoint, mut opening: Opening) -> Result<(), Failure> {
         for _ in 0..MOST_TRIES {
             let isolate = self.isolate().await.map_err(|error| error.failure())?;
-            match isolate.fetch(request).await {
+            match isolate.rpc(entrypoint.clone(), opening).await {
+                Ending::Closed => return Ok(()),
+                Ending::Failure(failure) => return Err(failure),
+                Ending::NotStarted(back) => opening = *back,
+            }
+        }
+        Err(never_started())
+    }
+
+    async fn fetch_from_a_new_one(
+        &self,
+        mut request: Request,
+        entrypoint: Option<Entrypoint>,
+    ) -> Result<Response, Failure> {
+        for _ in 0..MOST_TRIES {
+            let isolate = self.isolate().await.map_err(|error| error.failure())?;
+            let reply = match &entrypoint {
+                Some(entrypoint) => isolate.fetch_at(entrypoint.clone(), request).await,
+                None => isolate.fetch(request).await,
+            };
+            match reply {
                 Reply::Response(response) => return Ok(response),
                 Reply::Failure(failure) => return Err(failure),
                 Reply::NotStarted(back) => request = *back,
             }
         }
-        Err(Failure::unusable(
-            "The Worker's isolates end before they can handle the request: look at the limits it exceeds in the log",
-        ))
+        Err(never_started())
     }
 
     /// Hands a cron trigger to the version's scheduled handler. `scheduled_time` is in milliseconds since 1970.
@@ -96,4 +127,10 @@ impl Slot {
     pub async fn inspect(&self) -> Option<InspectorSession> {
         self.isolate().await.ok()?.inspect()
     }
+}
+
+fn never_started() -> Failure {
+    Failure::unusable(
+        "The Worker's isolates end before they can handle the request: look at the limits it exceeds in the log",
+    )
 }

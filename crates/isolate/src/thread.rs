@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use skep_exchange::rpc::{Ending, Opening};
 use skep_exchange::wake::{self, CrossingContext};
 use skep_exchange::{Failure, Reply, Request};
+use skep_web::services::{Entrypoint, Services};
 use skep_web::{EventId, Finished};
 use skep_worker::{Event, LimitExceeded};
 use tokio::sync::{mpsc, oneshot};
@@ -32,8 +34,24 @@ const WAIT_UNTIL_TICK: Duration = Duration::from_secs(1);
     reason = "nearly all commands are of the large kind: a box would cost each of them"
 )]
 pub(crate) enum Command {
-    Fetch { event: EventId, request: Request, entrypoint: Arc<str>, waiter: oneshot::Sender<Reply> },
-    Run { event: EventId, run: RunEvent, entrypoint: Arc<str>, waiter: oneshot::Sender<Result<Finished, Failure>> },
+    /// Without an entrypoint: for the default export.
+    Fetch {
+        event: EventId,
+        request: Request,
+        entrypoint: Option<Box<Entrypoint>>,
+        waiter: oneshot::Sender<Reply>,
+    },
+    Rpc {
+        event: EventId,
+        opening: Box<Opening>,
+        entrypoint: Box<Entrypoint>,
+        waiter: oneshot::Sender<Ending>,
+    },
+    Run {
+        event: EventId,
+        run: RunEvent,
+        waiter: oneshot::Sender<Result<Finished, Failure>>,
+    },
     Cancel(EventId),
 }
 
@@ -71,6 +89,7 @@ pub(crate) struct Started {
 /// Starts a thread with an isolate. It ends when the sender of `commands` is dropped, and `life` with it.
 pub(crate) fn spawn(
     options: Options,
+    services: Arc<dyn Services>,
     commands: mpsc::Receiver<Command>,
     started: oneshot::Sender<Result<Started, StartError>>,
     life: Arc<Life>,
@@ -92,7 +111,7 @@ pub(crate) fn spawn(
                 .on_thread_park(wake::flush)
                 .build();
             match result {
-                Ok(tokio) => tokio.block_on(run(options, commands, started, &life, &helpers)),
+                Ok(tokio) => tokio.block_on(run(options, services, commands, started, &life, &helpers)),
                 Err(error) => drop(started.send(Err(StartError::Thread(error.to_string())))),
             }
             life.end();
@@ -103,12 +122,13 @@ pub(crate) fn spawn(
 
 async fn run(
     options: Options,
+    services: Arc<dyn Services>,
     mut commands: mpsc::Receiver<Command>,
     started: oneshot::Sender<Result<Started, StartError>>,
     life: &Arc<Life>,
     helpers: &Arc<Helpers>,
 ) {
-    let mut runtime = match Runtime::start(&options, life, helpers).await {
+    let mut runtime = match Runtime::start(&options, services, life, helpers).await {
         Ok(runtime) => runtime,
         Err(error) => {
             drop(started.send(Err(error)));
@@ -181,8 +201,11 @@ fn turn(
 
 fn obey(runtime: &mut Runtime, command: Command) {
     match command {
-        Command::Fetch { event, request, entrypoint, waiter } => runtime.fetch(event, request, &entrypoint, waiter),
-        Command::Run { event, run, entrypoint, waiter } => runtime.run(event, &run, &entrypoint, waiter),
+        Command::Fetch { event, request, entrypoint, waiter } => {
+            runtime.fetch(event, request, entrypoint.as_deref(), waiter);
+        }
+        Command::Rpc { event, opening, entrypoint, waiter } => runtime.rpc(event, *opening, &entrypoint, waiter),
+        Command::Run { event, run, waiter } => runtime.run(event, &run, waiter),
         Command::Cancel(event) => runtime.cancel(event),
     }
 }
@@ -211,6 +234,7 @@ fn refuse(commands: &mut mpsc::Receiver<Command>) {
     while let Ok(command) = commands.try_recv() {
         match command {
             Command::Fetch { request, waiter, .. } => drop(waiter.send(Reply::NotStarted(Box::new(request)))),
+            Command::Rpc { opening, waiter, .. } => drop(waiter.send(Ending::NotStarted(opening))),
             // Dropping the waiter says the same.
             Command::Run { .. } | Command::Cancel(_) => {}
         }

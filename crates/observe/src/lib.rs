@@ -90,6 +90,11 @@ pub enum Trigger {
     },
     /// Events of other Workers.
     Tail,
+    /// A call from another Worker, and the calls that follow in its session.
+    Rpc {
+        /// The first method that was called.
+        method: String,
+    },
 }
 
 impl Trigger {
@@ -100,6 +105,7 @@ impl Trigger {
             Self::Scheduled { .. } => Event::Scheduled,
             Self::Queue { .. } => Event::Queue,
             Self::Tail => Event::Tail,
+            Self::Rpc { .. } => Event::Rpc,
         }
     }
 }

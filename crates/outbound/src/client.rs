@@ -92,7 +92,7 @@ impl Client {
         let decode = prepare_headers(request.headers_mut());
         let http = self.http.clone();
         let sent = self.on_runtime(async move { http.request(request).await.map_err(client_error) });
-        Ok(answer(sent.await?, decode))
+        Ok(answer(sent.await?, decode, |incoming: Incoming| Body::boxed(incoming.map_err(transport))))
     }
 }
 
@@ -142,7 +142,16 @@ fn prepare_headers(headers: &mut HeaderMap) -> bool {
     !range
 }
 
-fn answer(response: http::Response<Incoming>, decode: bool) -> Answer {
+/// Decodes the body of a response that came from elsewhere, as [`Client::fetch`] does.
+pub fn decode(response: Response) -> Answer {
+    answer(response, true, |body| body)
+}
+
+fn answer<B>(response: http::Response<B>, decode: bool, plain: impl FnOnce(B) -> Body) -> Answer
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     let encoding = response.headers().get(CONTENT_ENCODING).map(HeaderValue::as_bytes);
     let encoding = match encoding {
         Some(b"gzip" | b"x-gzip") if decode => Encoding::Gzip,
@@ -151,7 +160,7 @@ fn answer(response: http::Response<Incoming>, decode: bool) -> Answer {
     };
     let decoded = !matches!(encoding, Encoding::Plain);
     let response = response.map(|incoming| match encoding {
-        Encoding::Plain => Body::boxed(incoming.map_err(transport)),
+        Encoding::Plain => plain(incoming),
         Encoding::Gzip => decoding(incoming, GzipDecoder::new),
         Encoding::Brotli => decoding(incoming, BrotliDecoder::new),
     });
@@ -165,8 +174,10 @@ enum Encoding {
 }
 
 /// A body whose content is decoded as it passes.
-fn decoding<R>(incoming: Incoming, decoder: impl FnOnce(Pin<Box<dyn AsyncBufRead + Send>>) -> R) -> Body
+fn decoding<B, R>(incoming: B, decoder: impl FnOnce(Pin<Box<dyn AsyncBufRead + Send>>) -> R) -> Body
 where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     R: tokio::io::AsyncRead + Send + 'static,
 {
     let encoded = incoming.into_data_stream().map_err(io::Error::other);

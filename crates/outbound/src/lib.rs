@@ -12,7 +12,7 @@ mod connect;
 mod policy;
 mod websocket;
 
-pub use client::{Answer, Client};
+pub use client::{Answer, Client, decode};
 pub use connect::ConnectError;
 pub use policy::AddressPolicy;
 

@@ -3,17 +3,21 @@
 
 #![forbid(unsafe_code)]
 
+mod services;
+
 use std::future::Future;
 use std::sync::{Arc, Condvar, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use skep_exchange::{Body, Failure, Reply, Request, Response};
-use skep_isolate::{Isolate, MemoryCache, Options, StartError};
+use skep_isolate::{Isolate, MemoryCache, NoServices, Options, StartError};
 use skep_observe::{EventRecord, Exception, LogLine, Observer, Source};
 use skep_outbound::{AddressPolicy, Client};
 use skep_worker::{Compatibility, EntryFormat, Limits, Module, ModuleContent, Version};
 use tokio::runtime::Runtime;
+
+pub use services::TestServices;
 
 /// How long a test waits for something that should come at once.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -97,6 +101,7 @@ pub fn options(version: Version) -> (Options, Arc<Recorder>) {
         outbound: Client::new(AddressPolicy::with_loopback(), RUNTIME.handle().clone()),
         cache: Arc::new(MemoryCache::new(64 * 1024 * 1024)),
         observer: Arc::clone(&recorder) as Arc<dyn Observer>,
+        services: Arc::new(NoServices),
         colors: false,
         inspector: false,
     };

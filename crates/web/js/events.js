@@ -4,7 +4,7 @@
 import { core, primordials } from "ext:core/mod.js";
 import { describeError, enterInvocation, Invocation, setOver } from "ext:skep_web/context.js";
 import { _encodeBody, _webSocket, denoResponse, incomingRequest, isResponse, takeStaticBytes } from "ext:skep_web/http.js";
-import { knownLength } from "ext:skep_web/streams.js";
+import { knownLength, resourceOf } from "ext:skep_web/streams.js";
 import { giveToHost } from "ext:skep_web/websocket.js";
 import { defineInspect } from "ext:skep_web/console.js";
 
@@ -23,6 +23,7 @@ const {
   ReflectConstruct,
   SafeArrayIterator,
   SafeMap,
+  SafeMapIterator,
   SafeSet,
   SymbolToStringTag,
   TypeError,
@@ -59,6 +60,20 @@ class ExecutionContext {
   get props() {
     return this.#invocation.props;
   }
+
+  /** The Worker's own entrypoints, as bindings. https://developers.cloudflare.com/workers/runtime-apis/context/#exports */
+  get exports() {
+    return loopback;
+  }
+}
+
+/** What `ctx.exports` holds: filled when the modules are loaded. */
+const loopback = {};
+let makeLoopback = () => undefined;
+
+/** Hands over what makes the binding of one's own entrypoint of a name. */
+function setMakeLoopback(make) {
+  makeLoopback = make;
 }
 
 defineInspect(ExecutionContext.prototype, (context) => ({ prefix: "ExecutionContext", properties: { props: context.props } }));
@@ -93,6 +108,7 @@ function setModule(namespace, bindings) {
       entrypoints.set(name, { Class: value });
     }
   }
+  for (const name of new SafeMapIterator(entrypoints)) loopback[name[0]] = makeLoopback(name[0]);
   return handlerNames(entrypoints.get("default"));
 }
 
@@ -125,12 +141,24 @@ function setDispatchGlobalEvent(dispatch) {
   dispatchGlobalEvent = dispatch;
 }
 
+/** The entrypoint of a name; the default one has none. */
+function entrypointOf(name) {
+  const entrypoint = entrypoints.get(name === "" ? "default" : name);
+  if (entrypoint === undefined) throw new NoHandler(`The Worker has no entrypoint "${name}": export it from the main module`);
+  return entrypoint;
+}
+
+/** What answers the calls of a session: an `instance` of a class, or an `object` with the arguments that its functions get. */
+function receiverOf(invocation, entrypointName) {
+  const entrypoint = entrypointOf(entrypointName);
+  const context = new ExecutionContext(_construct, invocation);
+  if (entrypoint.object !== undefined) return { object: entrypoint.object, env, context };
+  return { instance: ReflectConstruct(entrypoint.Class, [context, env]) };
+}
+
 /** Calls a handler. Throws what it throws, and an error with a hint when there is none. */
 function callHandler(invocation, entrypointName, handler, argument) {
-  const entrypoint = entrypoints.get(entrypointName);
-  if (entrypoint === undefined) {
-    throw new NoHandler(`The Worker has no entrypoint "${entrypointName}": export it from the main module`);
-  }
+  const entrypoint = entrypointOf(entrypointName);
   const context = new ExecutionContext(_construct, invocation);
   if (entrypoint.object !== undefined) {
     const method = entrypoint.object[handler];
@@ -278,16 +306,6 @@ function takeBytes(source) {
   if (ObjectPrototypeIsPrototypeOf(streams.ReadableStreamPrototype, source)) return takeStaticBytes(source);
   source.consumed = true;
   return typeof source.body === "string" ? core.encode(source.body) : source.body;
-}
-
-/** The host's resource behind a stream: its own, if it has one that nobody has read from, else one that is fed from JavaScript. */
-function resourceOf(stream) {
-  const backing = streams.getReadableStreamResourceBacking(stream);
-  if (!backing?.autoClose) return streams.resourceForReadableStream(stream);
-  // Locks the stream; its resource now belongs to the response.
-  streams.acquireReadableStreamDefaultReader(stream);
-  streams.readableStreamDisturb(stream);
-  return backing.rid;
 }
 
 function fail(invocation, error) {
@@ -487,10 +505,14 @@ export {
   dispatcher,
   ExtendableEvent,
   FetchEvent,
+  loopback,
+  receiverOf,
   ScheduledEvent,
   setDispatchGlobalEvent,
+  setMakeLoopback,
   setModule,
   setServiceWorker,
+  takeBytes,
   TailEvent,
   TraceEvent,
   WorkerEntrypoint,

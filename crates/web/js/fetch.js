@@ -1,4 +1,4 @@
-// fetch(): the standard's algorithm over one op for each hop. https://fetch.spec.whatwg.org/#fetch-method
+// fetch(), also that of bindings: the standard's algorithm over one op for each hop. https://fetch.spec.whatwg.org/#fetch-method
 //
 // Each hop, redirects too, is a subrequest and is counted. Where a hop may connect to is the host's decision, which sees
 // every hop. A request that upgrades to a WebSocket gives a response with `webSocket`.
@@ -34,6 +34,16 @@ const BODY_HEADERS = { __proto__: null, "content-encoding": true, "content-langu
 const CREDENTIAL_HEADERS = { __proto__: null, authorization: true, "proxy-authorization": true, cookie: true, host: true };
 
 function fetch(input, init = undefined) {
+  return fetchThrough(overNetwork, input, init);
+}
+
+/** Starts a hop over the network. */
+function overNetwork(_request, method, url, headers, data, rid) {
+  return ops.op_fetch_start(currentId(), method, url, headers, data, rid);
+}
+
+/** fetch() by way of `start`, which starts one hop: `start(request, method, url, headers, data, rid)`. */
+function fetchThrough(start, input, init) {
   return new Promise((resolve, reject) => {
     requireEvent("fetch()");
     const request = new Request(input, init);
@@ -43,7 +53,7 @@ function fetch(input, init = undefined) {
       abortBody(inner, signal.reason);
       throw signal.reason;
     }
-    const hop = { cancelRid: 0, response: null };
+    const hop = { start, request, cancelRid: 0, response: null };
     const onAbort = () => {
       abortBody(inner, signal.reason);
       core.tryClose(hop.cancelRid);
@@ -131,14 +141,16 @@ function redirect(inner, status, from, to) {
 
 /** One hop: the op's answer `{ status, statusText, headers, body, decoded, webSocket }`. */
 async function send(inner, url, hop) {
-  if (inner.blobUrlEntry !== null) return blobAnswer(blobFromObjectUrl(url) ?? inner.blobUrlEntry);
-  if (StringPrototypeStartsWith(url, "data:")) return dataAnswer(url);
+  if (hop.start === overNetwork) {
+    if (inner.blobUrlEntry !== null) return blobAnswer(blobFromObjectUrl(url) ?? inner.blobUrlEntry);
+    if (StringPrototypeStartsWith(url, "data:")) return dataAnswer(url);
+  }
   const headers = [];
   for (const header of new SafeArrayIterator(inner.headerList)) {
     ArrayPrototypePush(headers, header[0], header[1]);
   }
   const { data, rid } = outgoingBody(inner.body);
-  const started = ops.op_fetch_start(currentId(), inner.method, url, headers, data, rid);
+  const started = hop.start(hop.request, inner.method, url, headers, data, rid);
   hop.cancelRid = started.cancel;
   try {
     return await ops.op_fetch_finish(started.request);
@@ -228,4 +240,4 @@ function toInner(inner, answer, urls) {
   return innerResponse;
 }
 
-export { fetch };
+export { fetch, fetchThrough };

@@ -25,6 +25,8 @@ import { fetch } from "ext:skep_web/fetch.js";
 import { isOn, setFlags } from "ext:skep_web/flags.js";
 import { HTMLRewriter } from "ext:skep_web/html_rewriter.js";
 import { Body, FormData, Headers, pick, Request, Response } from "ext:skep_web/http.js";
+import { dispatchRpc } from "ext:skep_web/rpc.js";
+import { makeAssets, makeFetcher, makeRateLimit, setOwnWorker } from "ext:skep_web/services.js";
 import { FixedLengthStream, IdentityTransformStream } from "ext:skep_web/streams.js";
 import { WebSocket, WebSocketPair, WebSocketRequestResponsePair } from "ext:skep_web/websocket.js";
 import * as workers from "ext:skep_web/workers.js";
@@ -337,7 +339,7 @@ const RUNTIME_GLOBALS = ["Deno", "__bootstrap", "__infra", "__timers", "bootstra
 
 /**
  * Makes this isolate one version's: called once, before its modules are loaded.
- * `options` is `{ bindings: [{ name, kind, value }], flags: { name: boolean }, colors, serviceWorker, inspector }`.
+ * `options` is `{ worker, bindings: [{ name, kind, value }], flags: { name: boolean }, colors, serviceWorker, inspector }`.
  */
 function start(options) {
   // Looks for the runtime on the global object, so it comes first.
@@ -359,6 +361,7 @@ function start(options) {
   if (!isOn("enable_navigator_language")) {
     for (const name of new SafeArrayIterator(["language", "languages"])) ReflectDeleteProperty(Navigator.prototype, name);
   }
+  setOwnWorker(options.worker);
   if (isOn("disallow_importable_env")) modules["cloudflare:workers"].env = {};
   for (const binding of new SafeArrayIterator(options.bindings)) {
     const value = bindingValue(binding);
@@ -369,8 +372,18 @@ function start(options) {
 }
 
 function bindingValue({ name, kind, value }) {
-  if (kind === "unavailable") return unavailableBinding(name, value);
-  return value;
+  switch (kind) {
+    case "assets":
+      return makeAssets();
+    case "service":
+      return makeFetcher(value.worker, value.entrypoint, value.props);
+    case "ratelimit":
+      return makeRateLimit(value);
+    case "unavailable":
+      return unavailableBinding(name, value);
+    default:
+      return value;
+  }
 }
 
 /** A binding of a type that the platform does not serve yet: every use says so. */
@@ -399,4 +412,4 @@ function loaded(namespace) {
 }
 
 /** What the host calls: found under a private name and removed from the global object before any Worker runs. */
-globalThis.__skep = { start, loaded, dispatcher, modules };
+globalThis.__skep = { start, loaded, dispatcher: { ...dispatcher, rpc: dispatchRpc }, modules };

@@ -188,6 +188,16 @@ ObjectDefineProperty(streams.ReadableStreamBYOBReader.prototype, "readAtLeast", 
   configurable: true,
 });
 
+/** The host's resource behind a stream: its own, if it has one that nobody has read from, else one that is fed from JavaScript. */
+function resourceOf(stream) {
+  const backing = streams.getReadableStreamResourceBacking(stream);
+  if (!backing?.autoClose) return streams.resourceForReadableStream(stream);
+  // Locks the stream; its resource now belongs to whoever asked.
+  streams.acquireReadableStreamDefaultReader(stream);
+  streams.readableStreamDisturb(stream);
+  return backing.rid;
+}
+
 const stateNames = { __proto__: null, readable: "readable", writable: "writable", closed: "closed", errored: "errored", erroring: "erroring" };
 
 /** The length of a stream, also of one that the host feeds, if it is known. */
@@ -243,4 +253,4 @@ defineInspect(TransformStream.prototype, (stream) => ({
   properties: { readable: stream.readable, writable: stream.writable },
 }));
 
-export { bytesOf, FixedLengthStream, IdentityTransformStream, knownLength, setKnownLength };
+export { bytesOf, FixedLengthStream, IdentityTransformStream, knownLength, resourceOf, setKnownLength };

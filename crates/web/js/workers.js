@@ -2,7 +2,9 @@
 
 import { primordials } from "ext:core/mod.js";
 import { currentInvocation } from "ext:skep_web/context.js";
-import { WorkerEntrypoint } from "ext:skep_web/events.js";
+import { loopback, WorkerEntrypoint } from "ext:skep_web/events.js";
+import { RpcPromise, RpcProperty, RpcStub, RpcTarget } from "ext:skep_web/rpc_stubs.js";
+import { Fetcher } from "ext:skep_web/services.js";
 
 const { Error, TypeError } = primordials;
 
@@ -31,7 +33,18 @@ function unsupported(name) {
 
 const DurableObject = unsupported("DurableObject");
 const WorkflowEntrypoint = unsupported("WorkflowEntrypoint");
-const RpcTarget = class RpcTarget {};
-const RpcStub = unsupported("RpcStub");
 
-export { DurableObject, env, RpcStub, RpcTarget, waitUntil, withEnv, WorkerEntrypoint, WorkflowEntrypoint };
+export {
+  DurableObject,
+  env,
+  Fetcher as ServiceStub,
+  loopback as exports,
+  RpcPromise,
+  RpcProperty,
+  RpcStub,
+  RpcTarget,
+  waitUntil,
+  withEnv,
+  WorkerEntrypoint,
+  WorkflowEntrypoint,
+};

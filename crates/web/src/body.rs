@@ -180,7 +180,9 @@ pub(crate) async fn pump(resource: Rc<dyn Resource>, mut sender: BodySender, mut
                     if !rest.is_empty() {
                         sender.send(Ok(rest)).await;
                     }
-                    break Pumped::Completely;
+                    sender.finish();
+                    resource.close();
+                    return Pumped::Completely;
                 }
                 Err(error) => break Pumped::Failed(error.to_string()),
             },

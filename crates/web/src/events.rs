@@ -4,25 +4,25 @@
 //! handler and all `waitUntil()` promises are settled and the response is sent completely. The ops here are how
 //! JavaScript asks about an event and answers it.
 
+pub(crate) mod respond;
+
 use std::collections::HashMap;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use bytes::Bytes;
-use deno_core::convert::{ByteString, Uint8Array};
 use deno_core::{OpState, ResourceId, op2, v8};
 use deno_error::JsErrorBox;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use skep_exchange::{Body, Failure, Reply, Request, RequestCf, Response, StatusText, WebSocket};
+use http::HeaderMap;
+use skep_exchange::rpc::Ending;
+use skep_exchange::{Failure, Reply, Request, RequestCf, Response};
 use skep_observe::{EventRecord, Exception, Level, LogLine, Trigger};
 use skep_worker::{Limit, LimitExceeded, Outcome};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::Host;
-use crate::body::{BodyResource, Encoder, Pumped, pump};
-use crate::websocket::WebSocketResource;
+use crate::body::{BodyResource, Pumped};
+
+pub use respond::StreamedListener;
 
 /// An event's number within its isolate, never 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -35,6 +35,8 @@ enum Waiter {
     Fetch(oneshot::Sender<Reply>),
     /// For the end of the handler, and what it returned.
     Run(oneshot::Sender<Result<Finished, Failure>>),
+    /// For the end of a session of calls.
+    Rpc(oneshot::Sender<Ending>),
 }
 
 /// A handler without a response that ended well.
@@ -64,8 +66,10 @@ struct EventState {
     subrequests: u32,
     /// Permits for its outbound connections, made with the first one.
     connections: Option<Arc<Semaphore>>,
-    /// The resource of the request's body, 0 if there is none. It is closed with the event, read or not.
+    /// The resource of the request's body, or of the session that it answers, 0 if there is none. It is closed with the event.
     body: ResourceId,
+    /// More resources that are closed with the event.
+    kept: Vec<ResourceId>,
     /// The handler and its `waitUntil()` promises are settled.
     settled: bool,
     /// The response is still being streamed.
@@ -128,6 +132,7 @@ impl Events {
             subrequests: 0,
             connections: None,
             body: 0,
+            kept: Vec::new(),
             settled: false,
             streaming: false,
         };
@@ -137,6 +142,45 @@ impl Events {
     /// Begins an event without a response.
     pub fn begin_run(&mut self, event: EventId, trigger: Trigger, waiter: oneshot::Sender<Result<Finished, Failure>>) {
         self.begin(event, trigger, None, Waiter::Run(waiter));
+    }
+
+    /// Begins an event whose calls come through a session.
+    pub(crate) fn begin_rpc(
+        &mut self,
+        event: EventId,
+        trigger: Trigger,
+        session: ResourceId,
+        waiter: oneshot::Sender<Ending>,
+    ) {
+        self.begin(event, trigger, None, Waiter::Rpc(waiter));
+        if let Some(state) = self.open.get_mut(&event.0) {
+            state.body = session;
+        }
+    }
+
+    /// The caller closed an event's session: while a call was `running`, so that nobody gets its result, or after that.
+    pub(crate) fn rpc_closed(&mut self, event: EventId, running: bool) {
+        if running {
+            self.cancel(event);
+        } else if let Some(state) = self.open.get_mut(&event.0)
+            && let Some(Waiter::Rpc(waiter)) = state.waiter.take()
+        {
+            state.answered = Some(Instant::now());
+            drop(waiter.send(Ending::Closed));
+        }
+    }
+
+    /// The first call of an event's session threw. The caller has the error already.
+    pub(crate) fn rpc_failed(&mut self, event: EventId, failure: Failure) {
+        let Some(state) = self.open.get_mut(&event.0) else { return };
+        state.outcome = failure.outcome;
+        self.tell(event, &failure);
+    }
+
+    /// Has a resource closed with its event.
+    pub(crate) fn keep(&mut self, event: u32, resource: ResourceId) -> Result<(), JsErrorBox> {
+        self.open.get_mut(&event).ok_or_else(over)?.kept.push(resource);
+        Ok(())
     }
 
     /// Charges CPU time to an event. Gives what it has used by now, or nothing if it is over.
@@ -258,6 +302,19 @@ impl Events {
         let Some(state) = self.open.get_mut(&event.0) else { return };
         state.outcome = failure.outcome;
         state.answered = Some(Instant::now());
+        let waiter = state.waiter.take();
+        self.tell(event, &failure);
+        match waiter {
+            // Nobody waits any more when the client went away; there is no one to tell.
+            Some(Waiter::Fetch(waiter)) => drop(waiter.send(Reply::Failure(failure))),
+            Some(Waiter::Run(waiter)) => drop(waiter.send(Err(failure))),
+            Some(Waiter::Rpc(waiter)) => drop(waiter.send(Ending::Failure(failure))),
+            None => {}
+        }
+    }
+
+    /// Tells the observer why an event failed.
+    fn tell(&self, event: EventId, failure: &Failure) {
         let exception = Exception {
             name: failure.name.clone(),
             message: failure.message.clone(),
@@ -266,12 +323,6 @@ impl Events {
             timestamp: SystemTime::now(),
         };
         self.host.observer.exception(&self.host.source(event), exception);
-        match state.waiter.take() {
-            // Nobody waits any more when the client went away; there is no one to tell.
-            Some(Waiter::Fetch(waiter)) => drop(waiter.send(Reply::Failure(failure))),
-            Some(Waiter::Run(waiter)) => drop(waiter.send(Err(failure))),
-            None => {}
-        }
     }
 
     fn answer(&mut self, event: u32, response: Response) -> Result<(), JsErrorBox> {
@@ -329,13 +380,18 @@ impl Events {
         if state.body != 0 {
             self.abandoned.push(state.body);
         }
+        self.abandoned.extend_from_slice(&state.kept);
         self.ended.push((event, state));
     }
 
     fn record(&self, event: EventId, mut state: EventState) {
         let cpu = state.used_cpu(self.shared_cpu);
-        if let Some(Waiter::Run(waiter)) = state.waiter.take() {
-            drop(waiter.send(Ok(Finished { returned: std::mem::take(&mut state.returned), cpu })));
+        match state.waiter.take() {
+            Some(Waiter::Run(waiter)) => {
+                drop(waiter.send(Ok(Finished { returned: std::mem::take(&mut state.returned), cpu })));
+            }
+            Some(Waiter::Rpc(waiter)) => drop(waiter.send(Ending::Closed)),
+            Some(Waiter::Fetch(_)) | None => {}
         }
         let record = EventRecord {
             trigger: state.trigger,
@@ -433,137 +489,6 @@ pub(crate) fn op_request_headers<'s>(
 #[string]
 pub(crate) fn op_request_cf(state: &OpState, #[smi] event: u32) -> Result<String, JsErrorBox> {
     Ok(state.borrow::<Events>().head(event)?.cf.as_deref().unwrap_or("{}").to_owned())
-}
-
-/// Answers with status 200, one header and a text: what most handlers do.
-#[op2(fast)]
-pub(crate) fn op_respond_text(
-    state: &mut OpState,
-    #[smi] event: u32,
-    #[string] content_type: String,
-    #[string] text: String,
-) -> Result<(), JsErrorBox> {
-    let mut response = Response::new(Body::full(text));
-    response.headers_mut().insert(CONTENT_TYPE, content_type_value(&content_type)?);
-    state.borrow_mut::<Events>().answer(event, response)
-}
-
-fn content_type_value(content_type: &str) -> Result<HeaderValue, JsErrorBox> {
-    match content_type {
-        "application/json" => Ok(HeaderValue::from_static("application/json")),
-        "text/plain;charset=UTF-8" => Ok(HeaderValue::from_static("text/plain;charset=UTF-8")),
-        other => HeaderValue::try_from(other).map_err(|error| JsErrorBox::type_error(error.to_string())),
-    }
-}
-
-/// Answers with a body that is in hand, or with none, or with a WebSocket.
-#[op2]
-#[allow(clippy::too_many_arguments, reason = "one call of an op carries a whole response")]
-pub(crate) fn op_respond(
-    state: &mut OpState,
-    #[smi] event: u32,
-    #[smi] status: u16,
-    #[string] status_text: String,
-    #[scoped] headers: Vec<ByteString>,
-    data: Option<Uint8Array>,
-    #[smi] encode: u8,
-    #[smi] web_socket: ResourceId,
-) -> Result<(), JsErrorBox> {
-    let (mut response, encoder) = head(status, &status_text, headers, encode)?;
-    if let Some(data) = data {
-        let body = encoder.encode_all(Bytes::from(data.0)).map_err(|error| JsErrorBox::generic(error.to_string()))?;
-        *response.body_mut() = Body::full(body);
-    }
-    if web_socket != 0 {
-        let resource = state.resource_table.take::<WebSocketResource>(web_socket).map_err(JsErrorBox::from_err)?;
-        take_websocket(resource)?.attach(&mut response);
-    }
-    state.borrow_mut::<Events>().answer(event, response)
-}
-
-fn take_websocket(resource: Rc<WebSocketResource>) -> Result<WebSocket, JsErrorBox> {
-    Rc::try_unwrap(resource).ok().and_then(WebSocketResource::into_websocket).ok_or_else(|| {
-        JsErrorBox::type_error("The WebSocket is being read: it cannot be returned in a response any more")
-    })
-}
-
-/// Answers with a body that streams from a resource. `length` is the number of bytes, negative if it is not known.
-#[op2]
-#[allow(clippy::too_many_arguments, reason = "one call of an op carries a whole response")]
-pub(crate) fn op_respond_stream(
-    state: &mut OpState,
-    #[smi] event: u32,
-    #[smi] status: u16,
-    #[string] status_text: String,
-    #[scoped] headers: Vec<ByteString>,
-    #[smi] rid: ResourceId,
-    #[smi] encode: u8,
-    #[number] length: i64,
-) -> Result<(), JsErrorBox> {
-    let resource = state.resource_table.take_any(rid).map_err(JsErrorBox::from_err)?;
-    let (mut response, encoder) = head(status, &status_text, headers, encode)?;
-    let length = u64::try_from(length).ok().or(resource.size_hint().1).filter(|_| encoder.is_plain());
-    let (sender, body) = Body::channel(length);
-    *response.body_mut() = body;
-    let events = state.borrow_mut::<Events>();
-    events.answer(event, response)?;
-    if let Some(state) = events.open.get_mut(&event) {
-        state.streaming = true;
-    }
-    let spawner = state.borrow::<deno_core::V8TaskSpawner>().clone();
-    deno_core::unsync::spawn(async move {
-        let pumped = pump(resource, sender, encoder).await;
-        // The isolate's state is at hand on the isolate's own turn only.
-        spawner.spawn(move |scope| {
-            let state = deno_core::JsRuntime::op_state_from(scope);
-            let listener = state.borrow().try_borrow::<StreamedListener>().cloned();
-            if let Some(StreamedListener(listener)) = listener {
-                let abandoned = v8::Boolean::new(scope, matches!(pumped, Pumped::Abandoned)).into();
-                let event = v8::Integer::new_from_unsigned(scope, event).into();
-                let receiver = v8::undefined(scope).into();
-                v8::Local::new(scope, listener).call(scope, receiver, &[event, abandoned]);
-            }
-            state.borrow_mut().borrow_mut::<Events>().streamed(EventId(event), pumped);
-        });
-    });
-    Ok(())
-}
-
-/// The function of JavaScript's dispatcher that is told when a response was streamed: the event's number, and whether its
-/// client went away.
-#[derive(Clone)]
-pub struct StreamedListener(pub v8::Global<v8::Function>);
-
-/// The head of a response, and the encoder that its `content-encoding` asks for.
-fn head(
-    status: u16,
-    status_text: &str,
-    headers: Vec<ByteString>,
-    encode: u8,
-) -> Result<(Response, Encoder), JsErrorBox> {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() =
-        StatusCode::from_u16(status).map_err(|error| JsErrorBox::range_error(error.to_string()))?;
-    if !status_text.is_empty() {
-        response.extensions_mut().insert(StatusText(status_text.to_owned()));
-    }
-    let mut headers = headers.into_iter();
-    while let (Some(name), Some(value)) = (headers.next(), headers.next()) {
-        let invalid = |error: &dyn std::fmt::Display| {
-            JsErrorBox::type_error(format!("invalid header \"{}\": {error}", String::from_utf8_lossy(&name)))
-        };
-        let name = HeaderName::from_bytes(&name).map_err(|error| invalid(&error))?;
-        let value = HeaderValue::from_bytes(&value).map_err(|error| invalid(&error))?;
-        response.headers_mut().append(name, value);
-    }
-    let encoder = match response.headers().get(CONTENT_ENCODING) {
-        Some(encoding) if encode == 1 => Encoder::new(encoding.as_bytes()),
-        _ => Encoder::Plain,
-    };
-    if !encoder.is_plain() {
-        response.headers_mut().remove(CONTENT_LENGTH);
-    }
-    Ok((response, encoder))
 }
 
 /// An event's handler threw.

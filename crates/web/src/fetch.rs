@@ -52,6 +52,21 @@ pub(crate) struct Started {
     cancel: ResourceId,
 }
 
+/// Keeps an answer that is to come, with what cancels it.
+pub(crate) fn pend(
+    state: &mut OpState,
+    answering: impl Future<Output = Result<Answer, JsErrorBox>> + 'static,
+) -> Started {
+    let cancel = CancelHandle::new_rc();
+    let canceled = cancel.clone();
+    let pending = async move {
+        answering.or_cancel(canceled).await.map_err(|_| JsErrorBox::new("AbortError", "The request was aborted"))?
+    };
+    let request = state.resource_table.add(Pending(RefCell::new(Some(Box::pin(pending)))));
+    let cancel = state.resource_table.add(Cancel(cancel));
+    Started { request, cancel }
+}
+
 /// Starts a request. The body is `data`, or streams from the resource `rid` if that is not 0.
 #[op2]
 #[allow(clippy::too_many_arguments, reason = "one call of an op carries a whole request")]
@@ -71,8 +86,7 @@ pub(crate) fn op_fetch_start(
     let client = state.borrow::<Host>().outbound.clone();
     let upgrade =
         request.headers().get(UPGRADE).is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket"));
-    let cancel = CancelHandle::new_rc();
-    let sending = async move {
+    Ok(pend(state, async move {
         let _permit = connections.acquire_owned().await.map_err(|error| JsErrorBox::generic(error.to_string()))?;
         if upgrade {
             client.open_websocket(request).await.map(|response| (response, false)).map_err(|error| js_error(&error))
@@ -83,14 +97,7 @@ pub(crate) fn op_fetch_start(
                 .map(|answer| (answer.response, answer.decoded))
                 .map_err(|error| js_error(&error))
         }
-    };
-    let canceled = cancel.clone();
-    let pending = async move {
-        sending.or_cancel(canceled).await.map_err(|_| JsErrorBox::new("AbortError", "The request was aborted"))?
-    };
-    let request = state.resource_table.add(Pending(RefCell::new(Some(Box::pin(pending)))));
-    let cancel = state.resource_table.add(Cancel(cancel));
-    Ok(Started { request, cancel })
+    }))
 }
 
 /// An error of the network, as the standard has it: a TypeError.
@@ -119,7 +126,7 @@ pub(crate) fn request(method: &[u8], url: &str, headers: Vec<ByteString>) -> Res
     Ok(request)
 }
 
-fn body(state: &mut OpState, data: Option<Uint8Array>, rid: ResourceId) -> Result<Body, JsErrorBox> {
+pub(crate) fn body(state: &mut OpState, data: Option<Uint8Array>, rid: ResourceId) -> Result<Body, JsErrorBox> {
     if let Some(data) = data {
         return Ok(Body::full(Bytes::from(data.0)));
     }
@@ -133,7 +140,7 @@ fn body(state: &mut OpState, data: Option<Uint8Array>, rid: ResourceId) -> Resul
 }
 
 /// POST, PUT and PATCH without a body say that it has no bytes. RFC 9110, section 8.6.
-fn set_length(request: &mut Request) {
+pub(crate) fn set_length(request: &mut Request) {
     if request.body().is_empty() && matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH) {
         request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     }

@@ -14,6 +14,8 @@ pub mod events;
 mod fetch;
 mod held;
 mod html_rewriter;
+mod rpc;
+pub mod services;
 mod websocket;
 
 use std::sync::Arc;
@@ -26,6 +28,8 @@ use skep_worker::Limits;
 pub use cache::{CacheStore, MemoryCache};
 pub use events::{EventId, Events, Finished};
 pub use held::HeldMemory;
+pub use rpc::begin_rpc;
+pub use services::Services;
 
 /// What an isolate gets from outside.
 #[derive(Clone)]
@@ -36,6 +40,8 @@ pub struct Host {
     pub cache: Arc<dyn CacheStore>,
     /// Who sees logs and events.
     pub observer: Arc<dyn Observer>,
+    /// Who serves bindings that reach outside of the isolate.
+    pub services: Arc<dyn Services>,
     /// What the version may use.
     pub limits: Limits,
     /// The Worker's name.
@@ -71,9 +77,9 @@ deno_core::extension!(
         events::op_request_cf,
         events::op_request_headers,
         events::op_request_url,
-        events::op_respond,
-        events::op_respond_stream,
-        events::op_respond_text,
+        events::respond::op_respond,
+        events::respond::op_respond_stream,
+        events::respond::op_respond_text,
         fetch::op_data_url,
         fetch::op_fetch_finish,
         fetch::op_fetch_start,
@@ -83,6 +89,20 @@ deno_core::extension!(
         html_rewriter::op_html_resume,
         html_rewriter::op_html_start,
         html_rewriter::op_html_write,
+        rpc::op_rpc_closed,
+        rpc::op_rpc_failed,
+        rpc::op_rpc_next,
+        rpc::op_rpc_open,
+        rpc::op_rpc_pair,
+        rpc::op_rpc_send,
+        rpc::op_rpc_send_when_room,
+        rpc::op_rpc_sent,
+        rpc::op_rpc_sink,
+        rpc::op_rpc_sink_end,
+        rpc::op_rpc_sink_write,
+        rpc::op_rpc_source,
+        services::op_rate_limit,
+        services::op_service_fetch,
         websocket::op_websocket_buffered,
         websocket::op_websocket_close,
         websocket::op_websocket_connect,
@@ -105,6 +125,11 @@ deno_core::extension!(
         "globals.js",
         "html_rewriter.js",
         "http.js",
+        "rpc.js",
+        "rpc_errors.js",
+        "rpc_stubs.js",
+        "rpc_values.js",
+        "services.js",
         "streams.js",
         "websocket.js",
         "workers.js",
@@ -146,6 +171,7 @@ pub fn install(state: &mut OpState, host: Host) {
     let reserved = state.resource_table.add(Reserved);
     debug_assert_eq!(reserved, 0, "an extension took the first resource");
     state.put(Events::new(host.clone()));
+    state.put(skep_exchange::rpc::Room::default());
     state.put(host);
 }
 

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use deno_core::convert::Uint8Array;
+use deno_core::convert::{OptionUndefined, Uint8Array};
 use deno_core::{AsyncRefCell, CancelHandle, CancelTryFuture as _, OpState, RcRef, Resource, ResourceId, ToV8, op2};
 use deno_error::JsErrorBox;
 use http::header::SEC_WEBSOCKET_PROTOCOL;
@@ -111,10 +111,10 @@ pub(crate) fn op_websocket_buffered(state: &OpState, #[smi] rid: ResourceId) -> 
 /// What arrived: a text, bytes, or a close with its code and reason.
 #[derive(ToV8)]
 pub(crate) struct Received {
-    text: Option<String>,
-    bytes: Option<Uint8Array>,
-    code: Option<u16>,
-    reason: Option<String>,
+    text: OptionUndefined<String>,
+    bytes: OptionUndefined<Uint8Array>,
+    code: OptionUndefined<u16>,
+    reason: OptionUndefined<String>,
 }
 
 /// Waits for the next message. The last one has a `code`.
@@ -129,13 +129,15 @@ pub(crate) async fn op_websocket_next(
         let mut receiver = RcRef::map(&resource, |resource| &resource.receiver).borrow_mut().await;
         Ok::<_, JsErrorBox>(receiver.next().await)
     };
-    let nothing = Received { text: None, bytes: None, code: None, reason: None };
-    Ok(match next.try_or_cancel(cancel).await? {
-        Some(Message::Text(text)) => Received { text: Some(text), ..nothing },
-        Some(Message::Binary(bytes)) => Received { bytes: Some(bytes.to_vec().into()), ..nothing },
-        Some(Message::Close { code, reason }) => Received { code: Some(code), reason: Some(reason), ..nothing },
-        None => Received { code: Some(ABNORMAL_CLOSURE), reason: Some("WebSocket disconnected".to_owned()), ..nothing },
-    })
+    let (mut text, mut bytes, mut close) = (None, None, None);
+    match next.try_or_cancel(cancel).await? {
+        Some(Message::Text(message)) => text = Some(message),
+        Some(Message::Binary(message)) => bytes = Some(message.to_vec().into()),
+        Some(Message::Close { code, reason }) => close = Some((code, reason)),
+        None => close = Some((ABNORMAL_CLOSURE, "WebSocket disconnected".to_owned())),
+    }
+    let (code, reason) = close.unzip();
+    Ok(Received { text: text.into(), bytes: bytes.into(), code: code.into(), reason: reason.into() })
 }
 
 /// A connection that was opened.

@@ -25,6 +25,29 @@ pub enum BindingKind {
     VersionMetadata,
     /// A module of this version, by its name: a `WebAssembly.Module`, a string or an `ArrayBuffer` by the module's type.
     Module(String),
+    /// The version's static assets: `env.NAME.fetch()`.
+    /// <https://developers.cloudflare.com/workers/static-assets/binding/>
+    Assets,
+    /// Another Worker, or this one: `env.NAME.fetch()` and calls of its methods.
+    /// <https://developers.cloudflare.com/workers/runtime-apis/bindings/service-bindings/>
+    Service {
+        /// The Worker's name.
+        worker: String,
+        /// Which of its entrypoints; the default export if it is not named.
+        entrypoint: Option<String>,
+        /// What the entrypoint gets as `ctx.props`.
+        props: Option<serde_json::Value>,
+    },
+    /// A limit of how often something may happen: `env.NAME.limit({ key })`.
+    /// <https://developers.cloudflare.com/workers/runtime-apis/bindings/rate-limit/>
+    RateLimit {
+        /// Bindings of one namespace count together.
+        namespace: String,
+        /// How often it may happen for one key in each period.
+        limit: u32,
+        /// The period in seconds.
+        period: u32,
+    },
     /// A binding that the configuration names and this platform does not serve yet: every use throws an error that says so.
     Unavailable {
         /// Cloudflare's name for the binding's type, such as `kv_namespace`.

@@ -17,10 +17,12 @@ pub enum Event {
     Tail,
     /// A Durable Object's alarm.
     Alarm,
+    /// A call from another Worker of a method of an entrypoint.
+    Rpc,
 }
 
 impl Event {
-    /// The name of the handler, as the Worker exports it.
+    /// The name of the handler, as the Worker exports it. A call has none: it names its method itself.
     pub const fn handler(self) -> &'static str {
         match self {
             Self::Fetch => "fetch",
@@ -28,6 +30,7 @@ impl Event {
             Self::Queue => "queue",
             Self::Tail => "tail",
             Self::Alarm => "alarm",
+            Self::Rpc => "rpc",
         }
     }
 }

@@ -8,6 +8,7 @@ mod escape;
 mod handlers;
 mod memory;
 mod outbound;
+mod services;
 mod streams;
 
 fn main() {
@@ -19,6 +20,7 @@ fn main() {
         handlers::tests(),
         memory::tests(),
         outbound::tests(),
+        services::tests(),
         streams::tests(),
     ];
     skep_test_support::main(tests.into_iter().flatten().collect());
