@@ -5,11 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms from low to high: a room depends on rooms before it only.
-const FLOORS: [&[&str]; 7] = [
+const FLOORS: [&[&str]; 8] = [
     &["skep-worker", "skep-fiber"],
-    &["skep-exchange", "skep-observe", "skep-bundle"],
-    &["skep-outbound", "skep-gateway", "skep-scaffold"],
-    &["skep-web"],
+    &["skep-exchange", "skep-observe"],
+    &["skep-assets", "skep-outbound"],
+    &["skep-bundle", "skep-gateway"],
+    &["skep-web", "skep-scaffold"],
     &["skep-isolate"],
     &["skep-dev", "skep-test-support"],
     &["skep"],
