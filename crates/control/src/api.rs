@@ -1,6 +1,7 @@
 //! The endpoints, by what they are about.
 
 mod addresses;
+mod assets;
 mod deployments;
 mod namespaces;
 mod own;
@@ -26,6 +27,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         settings::endpoints(),
         services::endpoints(),
         addresses::endpoints(),
+        assets::endpoints(),
         schedules::endpoints(),
         namespaces::endpoints(),
         own::endpoints(),

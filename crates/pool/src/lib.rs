@@ -7,9 +7,11 @@
 
 #![forbid(unsafe_code)]
 
+mod bindings;
 mod choose;
 mod directory;
 mod pool;
+mod rates;
 
 pub use choose::{Choice, choose};
 pub use directory::{Directory, Found, Worker};

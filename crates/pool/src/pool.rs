@@ -5,22 +5,30 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use papaya::HashMap;
+use skep_assets::{Answer, AssetHash, Contents, Encoding, Reading, Script, Server, Site};
 use skep_exchange::{Failure, Request, Response};
 use skep_isolate::{CacheStore, MemoryCache, Options, Slot};
 use skep_observe::Observer;
-use skep_store::{LoadError, Store, StoreError};
-use skep_worker::Version;
+use skep_store::{LoadError, Store, StoreError, VersionRecord};
+use skep_worker::{Compatibility, CompatibilityDate, Version};
+use tokio::runtime::Handle;
 use uuid::Uuid;
 
+use crate::bindings::Bindings;
 use crate::directory::{Directory, Worker};
+use crate::rates::Rates;
 
 /// Responses that one Worker's `caches` may keep, in bytes.
 const CACHE_BYTES: usize = 16 * 1024 * 1024;
+/// Contents of static assets that are kept in memory, in bytes.
+const ASSET_BYTES: u64 = 64 * 1024 * 1024;
 /// How long a version stays loaded that nobody asks for.
 const IDLE: Duration = Duration::from_secs(600);
 
 /// What isolates are given that is not their version's own.
 pub struct Environment {
+    /// Where the store is asked, and nobody's request is held up.
+    pub runtime: Handle,
     /// The client behind `fetch()` and `WebSocket`.
     pub outbound: skep_outbound::Client,
     /// Who sees logs and events of a Worker.
@@ -30,7 +38,9 @@ pub struct Environment {
 /// A version that is in use.
 pub struct Loaded {
     /// Where requests go that its code answers. Nothing when it is assets only.
-    pub slot: Option<Arc<Slot>>,
+    pub(crate) slot: Option<Arc<Slot>>,
+    /// Its static assets.
+    site: Option<Arc<Site>>,
     /// Milliseconds from the pool's start to its last use.
     used: AtomicU64,
 }
@@ -44,19 +54,27 @@ pub struct Pool {
     /// Locks of versions that are being loaded, so that each is loaded once.
     loading: Mutex<std::collections::HashMap<Uuid, Weak<tokio::sync::Mutex<()>>>>,
     caches: HashMap<Uuid, Arc<MemoryCache>>,
+    assets: Server,
+    rates: Rates,
+    /// The pool itself, for what isolates hold of it.
+    own: Weak<Self>,
     begun: Instant,
 }
 
 impl Pool {
     /// A pool without versions.
     pub fn new(directory: Arc<Directory>, store: Store, environment: Environment) -> Arc<Self> {
-        Arc::new(Self {
+        let contents = StoredContents { store: store.clone(), runtime: environment.runtime.clone() };
+        Arc::new_cyclic(|own| Self {
             directory,
             store,
             environment,
             versions: HashMap::new(),
             loading: Mutex::default(),
             caches: HashMap::new(),
+            assets: Server::new(Arc::new(contents), ASSET_BYTES),
+            rates: Rates::new(),
+            own: Weak::clone(own),
             begun: Instant::now(),
         })
     }
@@ -80,24 +98,35 @@ impl Pool {
     /// A version, loaded from the store if it is not in use.
     ///
     /// # Errors
-    /// When it cannot be loaded.
-    pub async fn load(&self, worker: &Worker, version: Uuid) -> Result<Arc<Loaded>, LoadError> {
+    /// When it cannot be loaded: what a client gets instead of a response.
+    pub async fn load(&self, worker: &Arc<Worker>, version: Uuid) -> Result<Arc<Loaded>, Failure> {
         if let Some(loaded) = self.loaded(version) {
             return Ok(loaded);
         }
+        let stopping = || Failure::unusable("The platform is stopping");
+        let (pool, worker) = (self.own.upgrade().ok_or_else(stopping)?, Arc::clone(worker));
+        let loading = self.environment.runtime.spawn(async move { pool.load_here(&worker, version).await });
+        match loading.await {
+            Ok(loaded) => loaded.map_err(|error| Failure::unusable(error.to_string())),
+            Err(_) => Err(stopping()),
+        }
+    }
+
+    async fn load_here(&self, worker: &Worker, version: Uuid) -> Result<Arc<Loaded>, LoadError> {
         let lock = self.lock(version);
         let _loading = lock.lock().await;
         if let Some(loaded) = self.loaded(version) {
             return Ok(loaded);
         }
         let record = self.store.version(worker.id, version).await?.ok_or_else(gone)?;
+        let site = self.site(&record).await?.map(Arc::new);
         let slot = if record.content.main.is_empty() {
             None
         } else {
             let version = self.store.load_version(&worker.name, &record).await?;
-            Some(Slot::new(self.options(worker, version)))
+            Some(Slot::new(self.options(worker, version, site.clone())))
         };
-        let loaded = Arc::new(Loaded { slot, used: AtomicU64::new(self.now()) });
+        let loaded = Arc::new(Loaded { slot, site, used: AtomicU64::new(self.now()) });
         self.versions.pin().insert(version, Arc::clone(&loaded));
         Ok(loaded)
     }
@@ -114,16 +143,71 @@ impl Pool {
     }
 
     /// What an isolate of a Worker is started with.
-    fn options(&self, worker: &Worker, version: Version) -> Options {
+    fn options(&self, worker: &Worker, version: Version, site: Option<Arc<Site>>) -> Options {
+        let bindings = Bindings {
+            pool: Weak::clone(&self.own),
+            account: (&*worker.account_id).into(),
+            site,
+            assets: self.assets.clone(),
+        };
         let cache =
             Arc::clone(self.caches.pin().get_or_insert_with(worker.id, || Arc::new(MemoryCache::new(CACHE_BYTES))));
         Options {
             version: Arc::new(version),
             outbound: self.environment.outbound.clone(),
             cache: cache as Arc<dyn CacheStore>,
+            services: Arc::new(bindings),
             observer: (self.environment.observer)(worker),
             colors: false,
             inspector: false,
+        }
+    }
+
+    /// A version's static assets, ready to answer.
+    async fn site(&self, record: &VersionRecord) -> Result<Option<Site>, LoadError> {
+        let Some(assets) = record.content.assets.clone() else { return Ok(None) };
+        let manifest = self.store.with_files(move |files| files.read(&assets.manifest)).await?;
+        let invalid =
+            |error: serde_json::Error| LoadError::Invalid(format!("the static assets cannot be read: {error}"));
+        let manifest = serde_json::from_slice(&manifest).map_err(invalid)?;
+        let config = serde_json::from_value(assets.config).map_err(invalid)?;
+        let date = record.content.compatibility_date.as_deref().and_then(|date| date.parse().ok());
+        let compatibility =
+            Compatibility::new(date.unwrap_or(CompatibilityDate::FIRST), record.content.compatibility_flags.clone())
+                .map_err(|error| LoadError::Invalid(error.to_string()))?;
+        let script = if record.content.main.is_empty() { Script::None } else { Script::With(&compatibility) };
+        // Lines that are wrong were reported when they were uploaded, and are left out.
+        Ok(Some(Site::new(manifest, &config, script).0))
+    }
+
+    pub(crate) fn rates(&self) -> &Rates {
+        &self.rates
+    }
+
+    /// Answers a request with a version: with one of its static assets, or with its code. At once, if what answers is there.
+    pub fn answer(
+        &self,
+        loaded: &Loaded,
+        request: Request,
+    ) -> impl Future<Output = Result<Response, Failure>> + Send + use<> {
+        let answer = loaded.site.as_ref().map(|site| self.assets.answer(site, &request));
+        let begun = match answer {
+            Some(Answer::Response(response)) => Begun::Here(Box::new(response)),
+            Some(Answer::Pending(pending)) => Begun::Reading(Box::new(pending)),
+            Some(Answer::Worker(_)) | None => match &loaded.slot {
+                Some(slot) => Begun::Fetching(Arc::clone(slot).fetch(request)),
+                None => Begun::Nobody,
+            },
+        };
+        async move {
+            match begun {
+                Begun::Fetching(fetching) => fetching.await,
+                Begun::Here(response) => Ok(*response),
+                Begun::Reading(pending) => pending.response().await.map_err(|error| stored(&error)),
+                Begun::Nobody => {
+                    Err(Failure::unusable("The Worker has static assets only, and no code that could answer"))
+                }
+            }
         }
     }
 
@@ -147,7 +231,7 @@ impl Pool {
     ///
     /// # Errors
     /// What went wrong, for a person.
-    pub async fn scheduled(&self, worker: &Worker, cron: &str, due: i64) -> Result<(), String> {
+    pub async fn scheduled(&self, worker: &Arc<Worker>, cron: &str, due: i64) -> Result<(), String> {
         let largest = worker.deployment().iter().max_by(|one, other| one.percentage.total_cmp(&other.percentage));
         let version = largest.ok_or("nothing is deployed")?.version_id;
         let loaded = self.load(worker, version).await.map_err(|error| error.to_string())?;
@@ -162,6 +246,7 @@ impl Pool {
         let idle = u64::try_from(IDLE.as_millis()).unwrap_or(u64::MAX);
         self.versions.pin().retain(|_, loaded| now.saturating_sub(loaded.used.load(Ordering::Relaxed)) < idle);
         self.caches.pin().retain(|worker, _| self.directory.worker(*worker).is_some());
+        self.rates.sweep();
     }
 
     /// How many versions are in use.
@@ -179,18 +264,35 @@ fn gone() -> LoadError {
     StoreError::NotFound("the version is gone: the Worker was deleted, or deployed anew".to_owned()).into()
 }
 
-impl Loaded {
-    /// Hands a request to the version's fetch handler: at once, if there is an isolate.
-    ///
-    /// # Errors
-    /// What the client gets instead of a response.
-    pub fn fetch(&self, request: Request) -> impl Future<Output = Result<Response, Failure>> + Send + use<> {
-        let fetching = self.slot.as_ref().map(|slot| Arc::clone(slot).fetch(request));
-        async move {
-            match fetching {
-                Some(fetching) => fetching.await,
-                None => Err(Failure::unusable("The Worker has static assets only, and no code that could answer")),
-            }
-        }
+/// An answer that has begun.
+enum Begun<F> {
+    Fetching(F),
+    Here(Box<Response>),
+    Reading(Box<skep_assets::Pending>),
+    Nobody,
+}
+
+/// A static asset that cannot be read.
+pub(crate) fn stored(error: &std::io::Error) -> Failure {
+    Failure::unusable(format!("a static asset cannot be read: {error}"))
+}
+
+/// Contents of static assets, as the store has them.
+struct StoredContents {
+    store: Store,
+    runtime: Handle,
+}
+
+impl Contents for StoredContents {
+    fn read(&self, hash: AssetHash, encoding: Encoding) -> Reading<'_> {
+        let store = self.store.clone();
+        let reading = self.runtime.spawn(async move {
+            let Some(file) = store.asset_file(&hash.to_string(), encoding.name()).await? else { return Ok(None) };
+            store.with_files(move |files| files.read(&file)).await.map(Some)
+        });
+        Box::pin(async move {
+            let read: Result<_, StoreError> = reading.await.map_err(std::io::Error::other)?;
+            read.map_err(std::io::Error::other)
+        })
     }
 }

@@ -10,7 +10,7 @@ use http::{HeaderValue, StatusCode};
 use skep_control::{Addresses, Control};
 use skep_exchange::{Body, Failure, Request, Response};
 use skep_gateway::{Answering, Handler, Page, error_page};
-use skep_pool::{Choice, Found, Loaded, Pool, Worker, choose};
+use skep_pool::{Choice, Found, Pool, Worker, choose};
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
@@ -59,28 +59,18 @@ impl Dispatch {
         };
         match self.pool.loaded(version) {
             Some(loaded) => {
-                let fetching = loaded.fetch(request);
+                let fetching = self.pool.answer(&loaded, request);
                 Box::pin(async move { fetching.await.unwrap_or_else(|failure| error_page(&failure, None)) })
             }
             None => Box::pin(async move { self.first(&worker, version, request).await }),
         }
     }
 
-    /// The first request of a version: it is loaded from the store, by the control plane's runtime.
+    /// The first request of a version: it is loaded from the store.
     async fn first(&self, worker: &Arc<Worker>, version: Uuid, request: Request) -> Response {
-        match self.load(worker, version).await {
-            Ok(loaded) => loaded.fetch(request).await.unwrap_or_else(|failure| error_page(&failure, None)),
+        match self.pool.load(worker, version).await {
+            Ok(loaded) => self.pool.answer(&loaded, request).await.unwrap_or_else(|failure| error_page(&failure, None)),
             Err(failure) => error_page(&failure, None),
-        }
-    }
-
-    async fn load(&self, worker: &Arc<Worker>, version: Uuid) -> Result<Arc<Loaded>, Failure> {
-        let (pool, worker) = (Arc::clone(&self.pool), Arc::clone(worker));
-        let loading = self.runtime.spawn(async move { pool.load(&worker, version).await });
-        match loading.await {
-            Ok(Ok(loaded)) => Ok(loaded),
-            Ok(Err(error)) => Err(Failure::unusable(error.to_string())),
-            Err(_) => Err(Failure::unusable("the platform is stopping")),
         }
     }
 

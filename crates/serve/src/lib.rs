@@ -95,8 +95,11 @@ async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), Se
     let outbound = outbound(settings)?;
     let observe: Box<dyn Fn(&skep_pool::Worker) -> Arc<dyn skep_observe::Observer> + Send + Sync> =
         Box::new(|_| Arc::new(skep_observe::Unobserved));
-    let pool =
-        Pool::new(Arc::clone(&directory), store.clone(), Environment { outbound: outbound.clone(), observer: observe });
+    let pool = Pool::new(
+        Arc::clone(&directory),
+        store.clone(),
+        Environment { runtime: Handle::current(), outbound: outbound.clone(), observer: observe },
+    );
     let secure = settings.tls.is_some();
     let addresses = Addresses {
         domain: settings.domain.clone(),

@@ -33,6 +33,7 @@ impl Trials for ThrowAway {
                 outbound: self.outbound.clone(),
                 cache: Arc::new(MemoryCache::new(0)),
                 observer: Arc::new(skep_observe::Unobserved),
+                services: Arc::new(skep_isolate::NoServices),
                 colors: false,
                 inspector: false,
             };

@@ -83,6 +83,11 @@ impl Store {
         }
     }
 
+    /// A key for another purpose than sealing, such as signing. It is the same as long as the master key is.
+    pub fn derived_key(&self, purpose: &str) -> [u8; 32] {
+        self.0.keys.derive(purpose)
+    }
+
     pub(crate) fn keys(&self) -> &MasterKeys {
         &self.0.keys
     }

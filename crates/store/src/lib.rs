@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod accounts;
+mod assets;
 mod audit;
 mod cron;
 mod database;
@@ -26,6 +27,7 @@ mod versions;
 mod workers;
 
 pub use accounts::{Account, Member};
+pub use assets::AssetContent;
 pub use audit::{Actor, AuditEntry};
 pub use cron::{Cron, CronError};
 pub use database::Store;

@@ -108,6 +108,24 @@ fn binding_kind(store: &Store, worker: Uuid, binding: &BindingRecord) -> Result<
         "json" => BindingKind::Json(binding.settings.get("json").cloned().unwrap_or(Value::Null)),
         "secret_text" => BindingKind::SecretText(store.open_secret(worker, binding)?),
         "version_metadata" => BindingKind::VersionMetadata,
+        "assets" => BindingKind::Assets,
+        "service" => BindingKind::Service {
+            worker: text("service"),
+            entrypoint: Some(text("entrypoint")).filter(|name| !name.is_empty()),
+            props: binding.settings.get("props").cloned(),
+        },
+        "ratelimit" => {
+            let simple = binding.settings.get("simple");
+            let number = |key: &str| {
+                let number = simple.and_then(|simple| simple.get(key)).and_then(Value::as_u64).unwrap_or_default();
+                u32::try_from(number).unwrap_or(u32::MAX)
+            };
+            let namespace = match binding.settings.get("namespace_id") {
+                Some(Value::String(namespace)) => namespace.clone(),
+                other => other.map(Value::to_string).unwrap_or_default(),
+            };
+            BindingKind::RateLimit { namespace, limit: number("limit"), period: number("period") }
+        }
         "wasm_module" | "text_blob" | "data_blob" => BindingKind::Module(text("part")),
         kind => BindingKind::Unavailable { kind: kind.to_owned() },
     })

@@ -97,6 +97,16 @@ CREATE TABLE namespaces (
     created_on BIGINT NOT NULL,
     UNIQUE (account_id, kind, name)
 );
+CREATE TABLE asset_contents (
+    account_id TEXT NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+    hash TEXT NOT NULL,
+    encoding TEXT NOT NULL,
+    file TEXT NOT NULL,
+    size BIGINT NOT NULL,
+    content_type TEXT,
+    PRIMARY KEY (account_id, hash, encoding)
+);
+CREATE INDEX asset_contents_by_hash ON asset_contents (hash, encoding);
 CREATE TABLE audit (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     account_id TEXT NOT NULL,

@@ -71,6 +71,9 @@ pub(crate) async fn commit(call: &mut Call, deploy: bool) -> ApiResult<Committed
     {
         new.content.assets = before.content.assets;
     }
+    if let Some(sent) = &metadata.assets {
+        new.content.assets = Some(super::assets::record(call, sent).await?);
+    }
     if !new.content.main.is_empty() {
         let (id, bindings) = call.store().preview_bindings(found.as_ref(), &new).await?;
         let trial = VersionRecord {
