@@ -4,7 +4,7 @@
 // Each of them is a Proxy: any property is a property of the other side, any call is a call of it. Nothing is sent until
 // something is called or awaited, so a chain of properties and calls is one round trip.
 
-import { primordials } from "ext:core/mod.js";
+import { core, primordials } from "ext:core/mod.js";
 import { setReferences } from "ext:skep_web/rpc_values.js";
 
 const {
@@ -30,6 +30,8 @@ const {
   WeakMapPrototypeGet,
   WeakMapPrototypeSet,
 } = primordials;
+
+const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js");
 
 /** What each stub, promise and property stands for. */
 const states = new SafeWeakMap();
@@ -199,6 +201,14 @@ class RpcProperty {
     return PromisePrototypeFinally(requireState(this, PropertyState).read(), onFinally);
   }
 }
+
+// structuredClone() and the like: there is no other side that could have a stub.
+ObjectDefineProperty(RpcTarget.prototype, core.hostObjectBrand, {
+  __proto__: null,
+  value() {
+    throw new DOMException("Remote RPC references can only be serialized for RPC.", "DataCloneError");
+  },
+});
 
 const classes = { JsRpcTarget: RpcTarget, JsRpcStub: RpcStub, JsRpcPromise: RpcPromise, JsRpcProperty: RpcProperty };
 for (const tag in classes) {

@@ -134,7 +134,7 @@ pub(crate) fn body(state: &mut OpState, data: Option<Uint8Array>, rid: ResourceI
         return Ok(Body::empty());
     }
     let resource = state.resource_table.take_any(rid).map_err(JsErrorBox::from_err)?;
-    let (sender, body) = Body::channel(resource.size_hint().1);
+    let (sender, body) = Body::checked_channel(resource.size_hint().1);
     deno_core::unsync::spawn(pump(resource, sender, Encoder::Plain));
     Ok(body)
 }

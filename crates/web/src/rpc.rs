@@ -271,8 +271,10 @@ fn receive(state: &mut OpState, event: u32, attachment: Attachment) -> ResourceI
             state.resource_table.add(SinkResource { sender, cancel: CancelHandle::default() })
         }
     };
-    // When the event is over already, nobody will use it; its own end closes it then.
-    let _ = state.borrow_mut::<Events>().keep(event, rid);
+    if state.borrow_mut::<Events>().keep(event, rid).is_err() {
+        // The event is over: nobody will use it.
+        drop(state.resource_table.take_any(rid));
+    }
     rid
 }
 

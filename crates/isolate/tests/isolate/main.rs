@@ -8,6 +8,7 @@ mod escape;
 mod handlers;
 mod memory;
 mod outbound;
+mod rpc;
 mod services;
 mod streams;
 
@@ -20,6 +21,7 @@ fn main() {
         handlers::tests(),
         memory::tests(),
         outbound::tests(),
+        rpc::tests(),
         services::tests(),
         streams::tests(),
     ];

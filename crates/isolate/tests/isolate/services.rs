@@ -5,16 +5,15 @@ use std::time::Duration;
 
 use libtest_mimic::Trial;
 use skep_isolate::{Options, Slot};
-use skep_observe::Trigger;
+use skep_observe::{EventRecord, Source, Trigger};
 use skep_test_support::{Recorder, Seen, TestServices, get, options, start, test, text, version};
 use skep_worker::{Binding, BindingKind, Event, Limits, Outcome, Version};
 
 /// What calls and what is called: bindings `T` (the other Worker's default export), `NAMED` (its entrypoint `Named` with
-/// properties), `SELF`, `GONE` (no such Worker), `ASSETS` and `LIMITER`.
+/// properties), `OBJECT` (its entrypoint `object`), `SELF`, `GONE` (no such Worker), `ASSETS` and `LIMITER`.
 pub(crate) struct Pair {
     pub(crate) caller: Arc<Slot>,
     pub(crate) seen: Arc<Recorder>,
-    pub(crate) target: Arc<Slot>,
     pub(crate) target_seen: Arc<Recorder>,
     // Holds the Workers.
     _services: Arc<TestServices>,
@@ -30,6 +29,7 @@ pub(crate) fn pair(caller: &str, target: &str, target_limits: Limits, caller_lim
     let bindings = vec![
         service("T", "target", None, None),
         service("NAMED", "target", Some("Named"), Some(serde_json::json!({ "role": "reader" }))),
+        service("OBJECT", "target", Some("object"), None),
         service("SELF", "caller", None, None),
         service("GONE", "gone", None, None),
         Binding { name: "ASSETS".to_owned(), kind: BindingKind::Assets },
@@ -40,12 +40,21 @@ pub(crate) fn pair(caller: &str, target: &str, target_limits: Limits, caller_lim
     ];
     let caller = Version { worker: "caller".to_owned(), bindings, limits: caller_limits, ..version(caller) };
     let target = Version { worker: "target".to_owned(), limits: target_limits, ..version(target) };
-    let (target, target_seen) = services.add(target);
+    let (_, target_seen) = services.add(target);
     let (caller, seen) = services.add(caller);
-    Pair { caller, seen, target, target_seen, _services: services }
+    Pair { caller, seen, target_seen, _services: services }
 }
 
 impl Pair {
+    /// The events of the other Worker that are over.
+    pub(crate) fn target_records(&self) -> Vec<(Source, EventRecord)> {
+        let record = |seen| match seen {
+            Seen::Finished(source, record) => Some((source, record)),
+            Seen::Log(..) | Seen::Exception(..) => None,
+        };
+        self.target_seen.seen().into_iter().filter_map(record).collect()
+    }
+
     /// What the caller answers to `GET http://localhost/`.
     pub(crate) async fn answer(&self) -> String {
         let response = Arc::clone(&self.caller).fetch(get("http://localhost/")).await;
