@@ -437,6 +437,7 @@ fn binding_value<'s>(
             let metadata = serde_json::json!({ "id": version.id, "tag": "", "timestamp": "" });
             ("value", parse(scope, &metadata).ok_or_else(too_long)?)
         }
+        BindingKind::Assets => ("unavailable", text(scope, "assets")?),
         BindingKind::Unavailable { kind } => ("unavailable", text(scope, kind)?),
         BindingKind::Module(name) => {
             let module = version.module(name).ok_or_else(|| {

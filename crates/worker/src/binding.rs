@@ -25,6 +25,9 @@ pub enum BindingKind {
     VersionMetadata,
     /// A module of this version, by its name: a `WebAssembly.Module`, a string or an `ArrayBuffer` by the module's type.
     Module(String),
+    /// The version's static assets: `fetch()` answers from them, never from the Worker.
+    /// <https://developers.cloudflare.com/workers/static-assets/binding/>
+    Assets,
     /// A binding that the configuration names and this platform does not serve yet: every use throws an error that says so.
     Unavailable {
         /// Cloudflare's name for the binding's type, such as `kv_namespace`.
