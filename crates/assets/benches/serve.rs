@@ -151,6 +151,7 @@ fn main() {
         response.headers_mut().insert("content-type", http::HeaderValue::from_static("text/html; charset=utf-8"));
         response
     });
+    let site = Arc::new(site);
     let assets = serve(move |request| server.respond_now(&site, &request).expect("a hot file"));
     let mut shares = Vec::new();
     for _ in 0..ROUNDS {

@@ -59,6 +59,7 @@ mod conditional;
 pub mod config;
 mod contents;
 mod encoding;
+mod hash;
 pub mod headers;
 mod lookup;
 pub mod manifest;

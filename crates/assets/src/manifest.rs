@@ -7,16 +7,14 @@
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::fmt;
-use std::str::FromStr;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::ser::SerializeMap as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::Encoding;
+pub use crate::hash::{AssetHash, AssetHasher};
 
 /// The most files a version may have. <https://developers.cloudflare.com/workers/platform/limits/#static-assets>
 pub const MAX_FILES: usize = 100_000;
@@ -24,118 +22,6 @@ pub const MAX_FILES: usize = 100_000;
 pub const MAX_FILE_SIZE: u64 = 25 * 1024 * 1024;
 /// The longest path in bytes.
 pub const MAX_PATH: usize = 2_048;
-
-/// What identifies a file's content: the first 16 bytes of BLAKE3 over the content in base64, followed by the file's
-/// extension without its dot. It is what wrangler sends, written as 32 hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AssetHash([u8; 16]);
-
-impl AssetHash {
-    /// The hash of a content in hand. `extension` is that of the file's name, without the dot; empty if it has none.
-    pub fn of(content: &[u8], extension: &str) -> Self {
-        let mut hasher = AssetHasher::default();
-        hasher.update(content);
-        hasher.finish(extension)
-    }
-
-    /// Its bytes.
-    pub fn as_bytes(&self) -> &[u8; 16] {
-        &self.0
-    }
-}
-
-impl fmt::Display for AssetHash {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for AssetHash {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, formatter)
-    }
-}
-
-impl FromStr for AssetHash {
-    type Err = ManifestError;
-
-    fn from_str(text: &str) -> Result<Self, ManifestError> {
-        let digit = |byte: u8| match byte {
-            b'0'..=b'9' => Some(byte - b'0'),
-            b'a'..=b'f' => Some(byte - b'a' + 10),
-            _ => None,
-        };
-        let mut hash = [0; 16];
-        let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-        let fits = pairs.len() == hash.len() && rest.is_empty();
-        let is_read = fits
-            && hash.iter_mut().zip(pairs).all(|(byte, [high, low])| match (digit(*high), digit(*low)) {
-                (Some(high), Some(low)) => {
-                    *byte = high << 4 | low;
-                    true
-                }
-                _ => false,
-            });
-        if is_read { Ok(Self(hash)) } else { Err(ManifestError::Hash(shorten(text))) }
-    }
-}
-
-impl Serialize for AssetHash {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for AssetHash {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
-    }
-}
-
-/// Makes an [`AssetHash`] of a content that comes in pieces.
-#[derive(Default)]
-pub struct AssetHasher {
-    hasher: blake3::Hasher,
-    /// Bytes that do not fill a group of three yet, which base64 makes four characters of.
-    rest: Vec<u8>,
-    text: String,
-}
-
-impl AssetHasher {
-    /// Adds a piece.
-    pub fn update(&mut self, mut piece: &[u8]) {
-        const GROUPS: usize = 3 * 4_096;
-        if !self.rest.is_empty() {
-            let (head, tail) = piece.split_at(piece.len().min(3 - self.rest.len()));
-            self.rest.extend_from_slice(head);
-            piece = tail;
-            if self.rest.len() < 3 {
-                return;
-            }
-            let group = std::mem::take(&mut self.rest);
-            self.encode(&group);
-        }
-        let (whole, rest) = piece.split_at(piece.len() / 3 * 3);
-        whole.chunks(GROUPS).for_each(|groups| self.encode(groups));
-        self.rest.extend_from_slice(rest);
-    }
-
-    /// The hash of all pieces.
-    pub fn finish(mut self, extension: &str) -> AssetHash {
-        let rest = std::mem::take(&mut self.rest);
-        self.encode(&rest);
-        self.hasher.update(extension.as_bytes());
-        let mut hash = [0; 16];
-        hash.copy_from_slice(&self.hasher.finalize().as_bytes()[..16]);
-        AssetHash(hash)
-    }
-
-    fn encode(&mut self, groups: &[u8]) {
-        self.text.clear();
-        STANDARD.encode_string(groups, &mut self.text);
-        self.hasher.update(self.text.as_bytes());
-    }
-}
 
 /// The sizes in bytes of a file's compressed variants; 0 where there is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -242,7 +128,7 @@ pub enum ManifestError {
 }
 
 /// The beginning of a text from outside, for a message.
-fn shorten(text: &str) -> String {
+pub(crate) fn shorten(text: &str) -> String {
     const SHOWN: usize = 100;
     if text.chars().nth(SHOWN).is_none() {
         return text.to_owned();
@@ -494,27 +380,6 @@ mod tests {
     }
 
     #[test]
-    fn the_hash_is_wranglers() {
-        // echo -n "$(base64 -w0 < file)html" | b3sum
-        let content = b"<h1>hello</h1>\n";
-        let mut text = STANDARD.encode(content);
-        text.push_str("html");
-        let expected: String = blake3::hash(text.as_bytes()).to_hex().chars().take(32).collect();
-        assert_eq!(AssetHash::of(content, "html").to_string(), expected);
-        assert_ne!(AssetHash::of(content, "txt").to_string(), expected);
-    }
-
-    #[test]
-    fn a_hash_of_pieces_is_the_hash_of_the_whole() {
-        let content: Vec<u8> = (0..100_000u32).map(|number| number.wrapping_mul(31) as u8).collect();
-        for size in [1, 2, 3, 4, 5, 4_096, 50_000] {
-            let mut hasher = AssetHasher::default();
-            content.chunks(size).for_each(|piece| hasher.update(piece));
-            assert_eq!(hasher.finish("bin"), AssetHash::of(&content, "bin"), "{size}");
-        }
-    }
-
-    #[test]
     fn what_is_written_is_read() {
         let text = r#"{"/a.css":{"hash":"00112233445566778899aabbccddeeff","size":3,"content_type":"text/css","variants":{"br":2}},"/b":{"hash":"ffffffffffffffffffffffffffffffff","size":0}}"#;
         let manifest = parse(text).unwrap();
@@ -529,7 +394,7 @@ mod tests {
     #[test]
     fn a_path_in_two_parts_is_found() {
         let mut builder = ManifestBuilder::default();
-        let file = File { hash: AssetHash([1; 16]), size: 1, content_type: None, variants: Variants::default() };
+        let file = File { hash: AssetHash::of(b"x", ""), size: 1, content_type: None, variants: Variants::default() };
         let paths: Vec<String> =
             (0..500).flat_map(|number| [format!("/{number}.html"), format!("/{number}")]).collect();
         paths.iter().for_each(|path| builder.add(path, &file).unwrap());
@@ -587,8 +452,12 @@ mod tests {
     #[test]
     fn there_is_a_most() {
         let mut builder = ManifestBuilder::default();
-        let file =
-            File { hash: AssetHash([1; 16]), size: MAX_FILE_SIZE, content_type: None, variants: Variants::default() };
+        let file = File {
+            hash: AssetHash::of(b"x", ""),
+            size: MAX_FILE_SIZE,
+            content_type: None,
+            variants: Variants::default(),
+        };
         for number in 0..MAX_FILES {
             builder.add(&format!("/{number}"), &file).unwrap();
         }

@@ -151,7 +151,7 @@ impl Bundler {
         all.extend(refusals::all(root, &memory));
         all.extend(project.missing(&all));
         let mut files: BTreeSet<PathBuf> =
-            memory.files().into_iter().chain(warm.read_files()).chain([self.config.main.clone()]).collect();
+            memory.files().into_iter().chain(warm.read_files()).chain([self.config.script().to_owned()]).collect();
         // what is missing may come: a file beside those that were read, or an installed package
         let mut watch_dirs: BTreeSet<PathBuf> =
             files.iter().filter_map(|file| file.parent()).map(Path::to_owned).collect();
@@ -204,7 +204,7 @@ impl Bundler {
             ])
         })?;
         if chunk.exports.is_empty() && self.format == EntryFormat::Module {
-            errors.push(refusals::no_handlers(root, &self.config.main));
+            errors.push(refusals::no_handlers(root, self.config.script()));
         }
         if self.format == EntryFormat::ServiceWorker {
             errors.extend(refusals::modules_in_a_service_worker(root, &memory));
@@ -212,7 +212,7 @@ impl Bundler {
         if !errors.is_empty() {
             return Err(fail(errors));
         }
-        let main = format!("{}.js", options::output_name(&self.config.main));
+        let main = format!("{}.js", options::output_name(self.config.script()));
         let source_map = chunk.map.as_ref().map(|map| map.to_json_string().into());
         let content = ModuleContent::EsModule { source: chunk.code.as_str().into(), source_map };
         let mut modules = vec![Module { name: main.clone(), content }];

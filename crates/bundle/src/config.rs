@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use skep_worker::{Binding, Compatibility, Limits};
 
-use crate::diagnostic::{BuildError, Diagnostic};
+use crate::diagnostic::{BuildError, Diagnostic, Location};
 use crate::document::Document;
 use crate::files;
 use crate::options::Options;
@@ -36,8 +36,8 @@ pub struct Config {
     pub environment: Option<String>,
     /// Every environment that the configuration names.
     pub environments: Vec<String>,
-    /// The script that holds the handlers.
-    pub main: PathBuf,
+    /// The script that holds the handlers. None if there are only assets.
+    pub main: Option<PathBuf>,
     /// Compatibility date and flags.
     pub compatibility: Compatibility,
     /// Variables and all other bindings that need no file: secrets come from elsewhere.
@@ -52,7 +52,7 @@ pub struct Config {
     pub dev: Dev,
     /// Logs and traces.
     pub observability: Observability,
-    /// Static files, which are not served yet.
+    /// Static files.
     pub assets: Option<Assets>,
     /// Whether a deploy uploads source maps.
     pub upload_source_maps: bool,
@@ -128,23 +128,10 @@ pub struct Assets {
     pub directory: Option<PathBuf>,
     /// The binding's name.
     pub binding: Option<String>,
-    /// How `/page.html` and `/page/` are answered.
-    pub html_handling: Option<String>,
-    /// How a path without a file is answered.
-    pub not_found_handling: Option<String>,
-    /// For which paths the Worker runs before a file is looked for.
-    pub run_worker_first: RunWorkerFirst,
-}
-
-/// For which paths the Worker runs first.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RunWorkerFirst {
-    /// For none.
-    Never,
-    /// For all.
-    Always,
-    /// For those that fit one of these patterns.
-    Paths(Vec<String>),
+    /// The settings. `_headers` and `_redirects` are read with the folder.
+    pub settings: skep_assets::Config,
+    /// Where the configuration names the folder.
+    pub(crate) location: Option<Location>,
 }
 
 /// The command that makes the script (`build`).
@@ -156,6 +143,13 @@ pub struct CustomBuild {
     pub cwd: PathBuf,
     /// The folders whose changes make it run again.
     pub watch_dirs: Vec<PathBuf>,
+}
+
+impl Config {
+    /// The script. Only what builds one asks for it: there is no build of a script without one.
+    pub(crate) fn script(&self) -> &Path {
+        self.main.as_deref().unwrap_or(Path::new(""))
+    }
 }
 
 /// A configuration that was read.

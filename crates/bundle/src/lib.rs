@@ -17,6 +17,7 @@
 
 #![forbid(unsafe_code)]
 
+mod assets;
 mod bundler;
 pub mod config;
 mod custom_build;
@@ -30,6 +31,7 @@ mod project;
 pub mod rules;
 pub mod types;
 
+pub use assets::BuiltAssets;
 pub use config::Config;
 pub use config::is_valid_name;
 pub use diagnostic::{BuildError, Diagnostic, Location, Severity};

@@ -29,29 +29,29 @@ pub(crate) fn is_service_worker(source: &str) -> bool {
 pub(crate) fn take(config: &Config) -> Result<Bundled, BuildError> {
     let found = additional::find(config);
     let mut inputs: Vec<PathBuf> = found.iter().map(|file| file.path.clone()).collect();
-    inputs.push(config.main.clone());
+    inputs.push(config.script().to_owned());
     let fail = |errors| BuildError {
         watch_dirs: vec![config.bundling.base_dir.clone()],
         ..BuildError::new(errors, inputs.clone())
     };
-    let shown = files::shown(&config.root, &config.main);
+    let shown = files::shown(&config.root, config.script());
     let extension =
-        config.main.extension().map(|extension| extension.to_string_lossy().into_owned()).unwrap_or_default();
+        config.script().extension().map(|extension| extension.to_string_lossy().into_owned()).unwrap_or_default();
     if matches!(extension.as_str(), "ts" | "tsx" | "mts" | "cts" | "jsx") {
         let error =
             Diagnostic::error(format!("{} needs compiling, but \"no_bundle\" takes it as it is", shown.display()));
         return Err(fail(vec![error.hint("remove \"no_bundle\", or let \"main\" name the compiled script")]));
     }
-    let source = files::read_text(&config.root, &config.main).map_err(|error| fail(vec![error]))?;
+    let source = files::read_text(&config.root, config.script()).map_err(|error| fail(vec![error]))?;
     let name = config
-        .main
+        .script()
         .strip_prefix(&config.bundling.base_dir)
         .ok()
-        .or_else(|| config.main.file_name().map(std::path::Path::new));
+        .or_else(|| config.script().file_name().map(std::path::Path::new));
     let main = name.map_or_else(|| "index.js".to_owned(), |name| name.to_string_lossy().replace('\\', "/"));
     let is_service_worker = is_service_worker(&source);
     let bytes = source.into_bytes().into();
-    let content = additional::content(&config.root, &config.main, RuleKind::EsModule, bytes)
+    let content = additional::content(&config.root, config.script(), RuleKind::EsModule, bytes)
         .map_err(|error| fail(vec![error]))?;
     let mut modules = vec![Module { name: main.clone(), content }];
     modules.extend(additional::modules(config, &found, &main).map_err(&fail)?);

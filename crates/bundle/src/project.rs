@@ -8,6 +8,7 @@ use std::sync::Arc;
 use sha1::{Digest, Sha1};
 use skep_worker::{Binding, BindingKind, EntryFormat, Limit, LimitExceeded, Module, ModuleContent, Secret, Version};
 
+use crate::assets::{self, BuiltAssets};
 use crate::bundler::{Bundled, Bundler, additional};
 use crate::config::{self, Config, CustomBuild, Loaded};
 use crate::diagnostic::{BuildError, Diagnostic};
@@ -18,8 +19,12 @@ use crate::{custom_build, dotenv, files, no_bundle};
 /// What a build gives.
 #[derive(Clone, Debug)]
 pub struct Build {
-    /// The Worker's version. Its id is a hash of all that is in it, in the form of a UUID: the same for the same input.
+    /// The Worker's version. Its id is a hash of all that is in it, in the form of a UUID: the same for the same input. A project
+    /// that has only assets has a version without modules ([`Version::has_script`]), for which no isolate is to be started.
     pub version: Version,
+    /// The static files, if the project has a folder of them. They are no part of the version's id: a build after a change of
+    /// assets only has the same version, which can go on running.
+    pub assets: Option<BuiltAssets>,
     /// What may not be as meant.
     pub warnings: Vec<Diagnostic>,
     /// Every file that was read or looked for: a change in one of them may change the version.
@@ -41,6 +46,8 @@ pub struct Project {
     settings: BTreeSet<PathBuf>,
     warnings: Vec<Diagnostic>,
     bundler: Bundler,
+    /// The static files of the last build.
+    assets: Option<BuiltAssets>,
     /// The configuration changed and could not be read: it is read again before the next build.
     is_stale: bool,
 }
@@ -77,7 +84,7 @@ impl Project {
         }));
         let config = Arc::new(config);
         let bundler = Bundler::new(Arc::clone(&config), options.clone());
-        Ok(Self { options, config, secrets, settings, warnings, bundler, is_stale: false })
+        Ok(Self { options, config, secrets, settings, warnings, bundler, assets: None, is_stale: false })
     }
 
     /// What the configuration says.
@@ -116,8 +123,11 @@ impl Project {
         let changed: Vec<PathBuf> = changed.iter().map(real).collect();
         if self.is_stale || changed.iter().any(|path| self.settings.contains(path)) {
             self.is_stale = true;
+            let assets = self.assets.take();
             *self = Self::open(self.options.clone())
                 .inspect_err(|error| self.settings.extend(error.inputs.iter().cloned()))?;
+            // what did not change on disk need not be read again
+            self.assets = assets;
             return self.build_changed(None).await;
         }
         self.build_changed(Some(&changed)).await
@@ -130,13 +140,22 @@ impl Project {
             result.map_err(|error| self.with_settings(error.into()))?;
         }
         self.check_main()?;
-        let bundle = if self.config.bundling.no_bundle {
+        let assets =
+            assets::read(&self.config, self.assets.as_ref()).await.map_err(|error| self.with_settings(error))?;
+        let (assets, asset_warnings) = assets.map_or((None, Vec::new()), |(assets, warnings)| (Some(assets), warnings));
+        self.assets.clone_from(&assets);
+        let bundle = if self.config.main.is_none() {
+            Ok(no_script())
+        } else if self.config.bundling.no_bundle {
             no_bundle::take(&self.config)
         } else {
             self.bundler.build(changed).await
         };
         let bundle = bundle.map_err(|error| self.with_settings(error))?;
-        self.finish(bundle).map_err(|error| self.with_settings(error))
+        let mut build = self.finish(bundle).map_err(|error| self.with_settings(error))?;
+        build.warnings.extend(asset_warnings);
+        build.watch_dirs.extend(assets.as_ref().map(|assets| assets.directory.clone()));
+        Ok(Build { assets, ..build })
     }
 
     /// The custom build command, unless only files changed that it does not read.
@@ -146,23 +165,24 @@ impl Project {
         changed.is_none_or(|changed| changed.iter().any(concerns)).then(|| build.clone())
     }
 
-    /// Checks that the script is there, and in a language that runs here.
+    /// Checks that the script is there, if there is to be one, and in a language that runs here.
     ///
     /// # Errors
     /// It is not.
     pub fn check_main(&self) -> Result<(), BuildError> {
         let config = &self.config;
-        if config.main.extension().is_some_and(|extension| extension == "py") {
+        let Some(script) = &config.main else { return Ok(()) };
+        if script.extension().is_some_and(|extension| extension == "py") {
             return Err(self.with_settings(
                 Diagnostic::error("Workers in Python do not run here")
                     .hint("write it in TypeScript or JavaScript")
                     .into(),
             ));
         }
-        if config.main.is_file() {
+        if script.is_file() {
             return Ok(());
         }
-        let shown = files::shown(&config.root, &config.main).display().to_string();
+        let shown = files::shown(&config.root, script).display().to_string();
         let error = Diagnostic::error(format!("the script {shown} does not exist"));
         let document = &config.document;
         let environment =
@@ -170,16 +190,14 @@ impl Project {
         let main =
             config::settings::Settings { document, environment }.get("main").filter(|_| self.options.main.is_none());
         let error = Diagnostic { location: main.map(|node| document.location(&node.span)), ..error };
-        let hint = match (files::did_you_mean(&config.root, &config.main), &config.build) {
+        let hint = match (files::did_you_mean(&config.root, script), &config.build) {
             (Some(hint), _) => hint,
             (None, Some(build)) => format!("the build command `{}` must make it", build.command),
             (None, None) => "create it, or change the path".to_owned(),
         };
-        let folder = config.main.ancestors().find(|folder| folder.is_dir()).unwrap_or(&config.root).to_owned();
-        let missing = BuildError {
-            watch_dirs: vec![folder],
-            ..BuildError::new(vec![error.hint(hint)], vec![config.main.clone()])
-        };
+        let folder = script.ancestors().find(|folder| folder.is_dir()).unwrap_or(&config.root).to_owned();
+        let missing =
+            BuildError { watch_dirs: vec![folder], ..BuildError::new(vec![error.hint(hint)], vec![script.clone()]) };
         Err(self.with_settings(missing))
     }
 
@@ -195,7 +213,7 @@ impl Project {
         let config = &self.config;
         let Bundled { main, format, mut modules, bindings: mut module_bindings, mut warnings, inputs } = bundle;
         let mut inputs: BTreeSet<PathBuf> = inputs.into_iter().chain(self.settings.iter().cloned()).collect();
-        inputs.insert(config.main.clone());
+        inputs.extend(config.main.clone());
         module_bindings.extend(self.blobs(format, &mut modules, &mut inputs)?);
         let mut bindings = self.with_secrets();
         bindings.extend(module_bindings);
@@ -221,6 +239,7 @@ impl Project {
         watch_dirs.extend(config.bundling.find_additional_modules.then(|| config.bundling.base_dir.clone()));
         Ok(Build {
             version,
+            assets: None,
             warnings,
             inputs: inputs.into_iter().collect(),
             watch_dirs: watch_dirs.into_iter().collect(),
@@ -289,6 +308,18 @@ impl Project {
             bindings.push(Binding { name: name.clone(), kind: BindingKind::Module(name.clone()) });
         }
         Ok(bindings)
+    }
+}
+
+/// What a project without a script is made into.
+fn no_script() -> Bundled {
+    Bundled {
+        main: String::new(),
+        format: EntryFormat::Module,
+        modules: Vec::new(),
+        bindings: Vec::new(),
+        warnings: Vec::new(),
+        inputs: BTreeSet::new(),
     }
 }
 

@@ -26,10 +26,10 @@ const HEADER: &str = "\
 /// The declarations of a project, for a file in `folder`: imports of the script are seen from there.
 pub fn declarations(project: &Project, folder: &Path) -> String {
     let config = project.config();
-    let source = std::fs::read_to_string(&config.main).unwrap_or_default();
+    let source = config.main.as_ref().and_then(|main| std::fs::read_to_string(main).ok()).unwrap_or_default();
     Declarations {
         document: &config.document,
-        main: Some(relative(folder, &config.main)),
+        main: config.main.as_ref().map(|main| relative(folder, main)),
         is_service_worker: is_service_worker(&source),
         secrets: project.secret_names(),
     }

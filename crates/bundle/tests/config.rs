@@ -19,8 +19,14 @@ fn open(file: &str, text: &str, change: impl Fn(&mut Options)) -> String {
         Ok(project) => {
             let warnings: Vec<String> = project.warnings().iter().map(ToString::to_string).collect();
             let config = project.config();
-            let mut shown =
-                format!("ok: {:?} {:?}", config.name, config.main.strip_prefix(&root).unwrap_or(&config.main));
+            let mut shown = format!(
+                "ok: {:?} {:?}",
+                config.name,
+                config
+                    .main
+                    .as_deref()
+                    .map_or(std::path::Path::new("no script"), |main| main.strip_prefix(&root).unwrap_or(main))
+            );
             for binding in &config.bindings {
                 let _ = write!(shown, "\n{} = {:?}", binding.name, binding.kind);
             }
@@ -77,6 +83,11 @@ fn json() {
             r#"{ "main": "b.js", "compatibility_date": "2026-10-06", "vars": { "A": "x" }, "kv_namespaces": [{ "binding": "A", "id": "x" }] }"#,
             r#"{ "compatibility_date": "2026-10-06" }"#,
             r#"{ "compatibility_date": "2026-10-06", "assets": { "directory": "public" } }"#,
+            r#"{ "compatibility_date": "2026-10-06", "assets": { "directory": "public", "binding": "ASSETS", "run_worker_first": true } }"#,
+            r#"{ "compatibility_date": "2026-10-06", "assets": { "binding": "ASSETS" } }"#,
+            r#"{ "main": "b.js", "compatibility_date": "2026-10-06", "assets": { "binding": "ASSETS" } }"#,
+            r#"{ "main": "b.js", "compatibility_date": "2026-10-06", "assets": { "directory": "public", "run_worker_first": ["api/*"], "base_path": "https://a.b/c" } }"#,
+            r#"{ "main": "b.js", "compatibility_date": "2026-10-06", "assets": { "directory": "public", "run_worker_first": [], "html_handling": "slash" } }"#,
             // what is not JSON
             "{ \"main\": \"b.js\"",
             "{ 'main': \"b.js\" }",

@@ -28,6 +28,11 @@ pub struct Version {
 }
 
 impl Version {
+    /// Whether there is anything to run: a version that has only assets has no module.
+    pub fn has_script(&self) -> bool {
+        !self.modules.is_empty()
+    }
+
     /// The module of that name.
     pub fn module(&self, name: &str) -> Option<&Module> {
         self.modules.iter().find(|module| module.name == name)

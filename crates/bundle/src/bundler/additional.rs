@@ -28,7 +28,7 @@ pub(crate) fn find(config: &Config) -> Vec<File> {
     let (rules, _) = Rules::new(&config.bundling.rules);
     let root = &config.bundling.base_dir;
     let hidden = config.root.join(".wrangler");
-    let skip = |path: &Path| path == hidden || Some(path) == config.path.as_deref() || path == config.main;
+    let skip = |path: &Path| path == hidden || Some(path) == config.path.as_deref() || path == config.script();
     let file = |path: PathBuf| {
         let name = path.strip_prefix(root).ok()?.to_string_lossy().replace('\\', "/");
         let kind = rules.for_path(&name)?;

@@ -24,8 +24,8 @@ pub(super) fn rolldown_options(config: &Config, options: &Options, format: Entry
     let bundling = &config.bundling;
     BundlerOptions {
         input: Some(vec![InputItem {
-            name: Some(output_name(&config.main)),
-            import: config.main.to_string_lossy().into_owned(),
+            name: Some(output_name(config.script())),
+            import: config.script().to_string_lossy().into_owned(),
         }]),
         cwd: Some(config.root.clone()),
         dir: Some(".".to_owned()),
@@ -112,6 +112,6 @@ fn compiler_options(config: &Config) -> oxc_resolver::CompilerOptions {
         TsconfigDiscovery::Manual(TsconfigOptions { config_file, references: TsconfigReferences::Auto })
     });
     let resolver = Resolver::new(ResolveOptions { tsconfig: Some(discovery), ..ResolveOptions::default() });
-    let found = resolver.find_tsconfig(&config.main).ok().flatten();
+    let found = resolver.find_tsconfig(config.script()).ok().flatten();
     found.map(|tsconfig| tsconfig.compiler_options.clone()).unwrap_or_default()
 }

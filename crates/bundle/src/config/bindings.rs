@@ -112,6 +112,7 @@ pub(crate) fn read(settings: &Settings<'_>, warnings: &mut Vec<Diagnostic>) -> V
         for (_, name, kind) in key.declared(settings) {
             let kind = match kind {
                 "version_metadata" => BindingKind::VersionMetadata,
+                "assets" => BindingKind::Assets,
                 kind => {
                     unavailable.push(format!("env.{name}"));
                     BindingKind::Unavailable { kind: kind.to_owned() }

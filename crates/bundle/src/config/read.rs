@@ -125,6 +125,7 @@ impl Reader<'_> {
         let alias = self.alias();
         let define = self.define();
         let main = main?;
+        let assets = self.assets(main.is_some());
         let settings = self.settings;
         let strings = |node: Option<&Node>| node.map(Node::strings);
         let is_no_bundle = self.options.no_bundle.or_else(|| settings.boolean("no_bundle")).unwrap_or(false);
@@ -150,7 +151,7 @@ impl Reader<'_> {
             crons: strings(settings.get("triggers").and_then(|triggers| triggers.get("crons"))).unwrap_or_default(),
             dev,
             observability,
-            assets: self.assets(),
+            assets,
             upload_source_maps: settings.boolean("upload_source_maps").unwrap_or(true),
             build: self.build(),
             bundling: Bundling {
@@ -163,7 +164,7 @@ impl Reader<'_> {
                 find_additional_modules: settings.boolean("find_additional_modules").unwrap_or(is_no_bundle),
                 base_dir: settings
                     .path("base_dir", self.folder)
-                    .or_else(|| main.parent().map(Path::to_owned))
+                    .or_else(|| main.as_deref().and_then(Path::parent).map(Path::to_owned))
                     .unwrap_or_else(|| root.to_owned()),
                 preserve_file_names: settings.boolean("preserve_file_names").unwrap_or(false),
                 tsconfig: settings.path("tsconfig", self.folder),
@@ -220,14 +221,19 @@ impl Reader<'_> {
         })
     }
 
-    fn main(&mut self, script: Option<PathBuf>) -> Option<PathBuf> {
+    /// The script; inside, none if there are only assets.
+    fn main(&mut self, script: Option<PathBuf>) -> Option<Option<PathBuf>> {
         if let Some(main) = script.or_else(|| self.settings.path("main", self.folder)) {
-            return Some(main);
+            return Some(Some(main));
+        }
+        let directory = self.settings.get("assets").and_then(|assets| assets.get("directory"));
+        if directory.is_some_and(|directory| !directory.is_empty()) {
+            return Some(None);
         }
         let document = self.settings.document;
         let example = if document.is_toml() { "main = \"src/index.ts\"" } else { "\"main\": \"src/index.ts\"" };
         let error = if self.settings.get("assets").is_some() {
-            Diagnostic::error("this Worker has no \"main\", only assets, and those are not served yet")
+            Diagnostic::error("this Worker has neither \"main\" nor \"assets.directory\"")
         } else {
             Diagnostic::error(format!("{} does not say which script to run", document.file.display()))
         };

@@ -4,10 +4,12 @@
 use std::path::Path;
 use std::time::Duration;
 
+use skep_assets::config::{BasePath, ConfigError, RunWorkerFirst};
 use skep_worker::Limits;
 
 use super::read::Reader;
-use super::{Assets, CustomBuild, Dev, Observability, RunWorkerFirst};
+use super::{Assets, CustomBuild, Dev, Observability};
+use crate::assets;
 use crate::diagnostic::Diagnostic;
 use crate::document::Node;
 use crate::files;
@@ -106,24 +108,60 @@ impl Reader<'_> {
         }
     }
 
-    pub(super) fn assets(&mut self) -> Option<Assets> {
+    pub(super) fn assets(&mut self, has_script: bool) -> Option<Assets> {
         let entry = self.settings.entry("assets").filter(|entry| !entry.node.is_empty())?;
         let node = &entry.node;
-        let text = |key: &str| node.get(key).and_then(Node::as_str).map(str::to_owned);
-        if let Some(directory) = text("directory") {
-            let warning = self.settings.warning(entry, format!("the files in {directory} are not served yet"));
-            self.warnings.push(warning.hint("every request goes to the script"));
+        let text = |key: &str| node.get(key).and_then(Node::as_str).filter(|text| !text.is_empty());
+        let mut settings = skep_assets::Config {
+            html_handling: assets::html_handling(text("html_handling").unwrap_or_default()),
+            not_found_handling: assets::not_found_handling(text("not_found_handling").unwrap_or_default()),
+            ..skep_assets::Config::default()
+        };
+        let mut refuse = |node: &Node, error: &ConfigError| {
+            let message = error.to_string();
+            let (message, hint) = message.rsplit_once(": ").unwrap_or((&message, "change it"));
+            self.errors.push(self.settings.error(node, message).hint(hint));
+        };
+        if let Some(node) = node.get("base_path") {
+            match BasePath::new(node.as_str().unwrap_or("/")) {
+                Ok(path) => settings.base_path = path,
+                Err(error) => refuse(node, &error),
+            }
+        }
+        if let Some(node) = node.get("run_worker_first") {
+            match node.as_bool() {
+                Some(true) => settings.run_worker_first = RunWorkerFirst::Always,
+                Some(false) => {}
+                None => match RunWorkerFirst::paths(node.strings()) {
+                    Ok(paths) => settings.run_worker_first = paths,
+                    Err(error) => refuse(node, &error),
+                },
+            }
+        }
+        if !has_script {
+            let needs_script = [
+                ("binding", text("binding").is_some()),
+                ("run_worker_first", assets::needs_script(&settings.run_worker_first)),
+            ];
+            for (key, is_used) in needs_script {
+                if let Some(entry) = node.entry(key).filter(|_| is_used) {
+                    let error =
+                        Diagnostic::error(format!("\"assets.{key}\" is for a Worker with a script, and there is none"));
+                    let error = error.at(self.settings.document.location(&entry.key_span));
+                    self.errors.push(error.hint("add \"main\", or remove it"));
+                }
+            }
+        }
+        let directory = node.get("directory").filter(|directory| !directory.is_empty());
+        if directory.is_none() {
+            let warning = self.settings.warning(entry, "there are no assets: \"assets\" names no directory");
+            self.warnings.push(warning.hint("add \"directory\", for example \"./public\""));
         }
         Some(Assets {
-            directory: text("directory").map(|directory| files::absolute(self.folder, Path::new(&directory))),
-            binding: text("binding"),
-            html_handling: text("html_handling"),
-            not_found_handling: text("not_found_handling"),
-            run_worker_first: match node.get("run_worker_first") {
-                Some(node) if node.as_bool() == Some(true) => RunWorkerFirst::Always,
-                Some(node) if !node.elements().is_empty() => RunWorkerFirst::Paths(node.strings()),
-                _ => RunWorkerFirst::Never,
-            },
+            directory: text("directory").map(|directory| files::absolute(self.folder, Path::new(directory))),
+            binding: text("binding").map(str::to_owned),
+            settings,
+            location: directory.map(|directory| self.settings.document.location(&directory.span)),
         })
     }
 
