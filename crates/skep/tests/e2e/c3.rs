@@ -9,12 +9,10 @@ use std::process::Command;
 
 use hyper::Request;
 
-use crate::support::{Dev, body, fetch};
+use crate::support::{Dev, body, fetch, path_with_node};
 
 /// The version of create-cloudflare.
 const VERSION: &str = "2.74.0";
-/// The oldest Node.js that it runs on.
-const NODE: u32 = 22;
 
 /// Creates an app, unless an earlier run did. Nothing if the tests are to do without the network.
 fn create(name: &str, category: &str, kind: &str, language: &str) -> Option<PathBuf> {
@@ -57,25 +55,6 @@ fn cached(name: &str, fill: impl FnOnce(&Path)) -> PathBuf {
         fs::write(filled, "").expect("a marker");
     }
     folder
-}
-
-/// The folders of programs, with a Node.js that is new enough: from npm if the machine's is not.
-fn path_with_node() -> std::ffi::OsString {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let version = Command::new("node").arg("--version").output().expect("Node.js with npm is installed").stdout;
-    let version = String::from_utf8_lossy(&version);
-    let major = version.trim_start_matches('v').split('.').next().and_then(|major| major.parse().ok());
-    if major.is_some_and(|major: u32| major >= NODE) {
-        return path;
-    }
-    let node = cached("node", |folder| {
-        fs::create_dir(folder).expect("a folder");
-        fs::write(folder.join("package.json"), r#"{ "private": true }"#).expect("a file");
-        let package = format!("node@{NODE}");
-        run(Command::new("npm").args(["install", "--no-audit", "--no-fund", &package]).current_dir(folder));
-    });
-    let folders = std::iter::once(node.join("node_modules/node/bin")).chain(std::env::split_paths(&path));
-    std::env::join_paths(folders).expect("a path")
 }
 
 fn run(command: &mut Command) {

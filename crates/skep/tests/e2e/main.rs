@@ -13,3 +13,4 @@ mod start;
 mod stop;
 mod support;
 mod tutorial;
+mod wrangler;

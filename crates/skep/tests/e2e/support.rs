@@ -3,6 +3,7 @@
 mod devtools;
 mod http;
 mod output;
+mod platform;
 mod process;
 mod project;
 mod terminal;
@@ -13,6 +14,7 @@ use std::time::Duration;
 pub(crate) use devtools::DevTools;
 pub(crate) use http::{Answer, body, fetch, fetch_over, get};
 pub(crate) use output::Output;
+pub(crate) use platform::{Platform, Wrangler, path_with_node};
 pub(crate) use process::{Dev, Ended, command, skep};
 pub(crate) use project::Project;
 pub(crate) use terminal::Terminal;

@@ -1,0 +1,209 @@
+//! `skep serve`, and wrangler that is told to use it.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use hyper::{Method, Request};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+use super::http::{Answer, body, fetch};
+use super::process::{Ended, command};
+use super::{Output, PATIENCE};
+
+/// The oldest Node.js that wrangler 4 runs on.
+const NODE: u32 = 22;
+
+/// `skep serve`, until this goes out of scope.
+pub(crate) struct Platform {
+    process: Child,
+    /// What it prints.
+    pub(crate) output: Output,
+    /// Host and port of the API.
+    pub(crate) host: String,
+    /// The first account's id.
+    pub(crate) account: String,
+    /// Its API token.
+    pub(crate) token: String,
+    /// Everything that lasts.
+    pub(crate) data: std::sync::Arc<TempDir>,
+}
+
+impl Platform {
+    /// Starts it with a new data directory.
+    pub(crate) async fn start() -> Self {
+        Self::over(std::sync::Arc::new(TempDir::new().expect("a folder")), &[]).await
+    }
+
+    /// Starts it over a data directory.
+    pub(crate) async fn over(data: std::sync::Arc<TempDir>, arguments: &[&str]) -> Self {
+        let folder = data.path().join("data");
+        let folder = folder.to_str().expect("a path").to_owned();
+        let arguments =
+            [&["serve", "--data-dir", &folder, "--listen", "127.0.0.1:0", "--allow-loopback"], arguments].concat();
+        let mut command = command(data.path(), &arguments);
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        command.stdout(writer.try_clone().expect("a pipe")).stderr(writer);
+        let process = command.spawn().expect("the command starts");
+        drop(command);
+        let output = Output::of(reader);
+        let (host, account, token) = (String::new(), String::new(), String::new());
+        let mut platform = Self { process, output, host, account, token, data };
+        platform.output.until("Ready on http://").await;
+        platform.host = platform.output.until(" ").await;
+        platform.token = fs::read_to_string(Path::new(&folder).join("admin-token")).expect("a token").trim().to_owned();
+        let accounts = platform.api(Method::GET, "/accounts", "").await;
+        platform.account = accounts["result"][0]["id"].as_str().expect("an account").to_owned();
+        platform
+    }
+
+    fn port(&self) -> &str {
+        self.host.rsplit_once(':').expect("a port").1
+    }
+
+    /// A call of the API with the first account's token.
+    pub(crate) async fn api(&self, method: Method, path: &str, sent: &str) -> Value {
+        let answer = self.api_as(&self.token, method, path, sent).await;
+        serde_json::from_str(&answer.text).unwrap_or_else(|error| panic!("{path}: {error}: {}", answer.text))
+    }
+
+    /// A call of the API with a token.
+    pub(crate) async fn api_as(&self, token: &str, method: Method, path: &str, sent: &str) -> Answer {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("/client/v4{path}"))
+            .header("host", &self.host)
+            .header("authorization", format!("Bearer {token}"))
+            .header("content-type", "application/json");
+        let local = format!("127.0.0.1:{}", self.port());
+        fetch(&local, request.body(body(sent.to_owned())).expect("a request")).await
+    }
+
+    /// A GET request to a host below the platform's domain, such as `hello.dev`.
+    pub(crate) async fn get(&self, label: &str, path: &str) -> Answer {
+        let request = Request::get(path).header("host", format!("{label}.localhost:{}", self.port()));
+        let local = format!("127.0.0.1:{}", self.port());
+        fetch(&local, request.body(body(String::new())).expect("a request")).await
+    }
+
+    /// Ends it as a crash does.
+    pub(crate) async fn kill(&mut self) {
+        self.process.kill().await.expect("it ran");
+    }
+
+    /// Asks it to stop, and gives its exit code.
+    pub(crate) async fn stop(&mut self) -> Option<i32> {
+        let id = self.process.id().expect("it runs");
+        let sent = Command::new("sh").args(["-c", &format!("kill -s TERM {id}")]).status().await;
+        assert!(sent.expect("a shell").success());
+        let status = tokio::time::timeout(PATIENCE, self.process.wait()).await;
+        status.expect("it ends").expect("it ran").code()
+    }
+}
+
+/// An unmodified wrangler from npm.
+pub(crate) struct Wrangler {
+    program: PathBuf,
+    path: OsString,
+}
+
+impl Wrangler {
+    /// A version of it, installed once into `$HOME/.cache/skep`. Nothing if the tests are to do without the network.
+    pub(crate) fn version(version: &str) -> Option<Self> {
+        if std::env::var_os("SKEP_OFFLINE").is_some_and(|value| value == "1") {
+            return None;
+        }
+        let path = path_with_node();
+        let folder = cached(&format!("wrangler-{version}"), |folder| {
+            install(folder, &format!("wrangler@{version}"), &path);
+        });
+        Some(Self { program: folder.join("node_modules/.bin/wrangler"), path })
+    }
+
+    /// Runs it in a folder against a platform.
+    pub(crate) async fn run(&self, platform: &Platform, folder: &Path, arguments: &[&str]) -> Ended {
+        self.run_with(platform, folder, arguments, "").await
+    }
+
+    /// The same with a text as its standard input.
+    pub(crate) async fn run_with(&self, platform: &Platform, folder: &Path, arguments: &[&str], input: &str) -> Ended {
+        let mut command = Command::new(&self.program);
+        command
+            .args(arguments)
+            .current_dir(folder)
+            .env("PATH", &self.path)
+            .env("CLOUDFLARE_API_BASE_URL", format!("http://{}/client/v4", platform.host))
+            .env("CLOUDFLARE_API_TOKEN", &platform.token)
+            .env("CLOUDFLARE_ACCOUNT_ID", &platform.account)
+            .env("WRANGLER_SEND_METRICS", "false")
+            .env("WRANGLER_SEND_ERROR_REPORTS", "false")
+            .env("WRANGLER_LOG_PATH", platform.data.path().join("wrangler-logs"))
+            .env("CI", "true")
+            .env("NO_COLOR", "1")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        let mut process = command.spawn().expect("wrangler starts");
+        let mut stdin = process.stdin.take().expect("a pipe");
+        tokio::io::AsyncWriteExt::write_all(&mut stdin, input.as_bytes()).await.expect("it reads");
+        drop(stdin);
+        let output = tokio::time::timeout(PATIENCE * 2, process.wait_with_output()).await;
+        let output = output.expect("wrangler ends").expect("it ran");
+        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+        Ended { code: output.status.code(), output: text(&output.stdout), errors: text(&output.stderr) }
+    }
+}
+
+/// Installs a package into an empty folder.
+fn install(folder: &Path, package: &str, path: &OsString) {
+    fs::create_dir_all(folder).expect("a folder");
+    fs::write(folder.join("package.json"), r#"{ "private": true }"#).expect("a file");
+    let mut npm = std::process::Command::new("npm");
+    npm.args(["install", "--no-audit", "--no-fund", package]).current_dir(folder).env("PATH", path);
+    let output = npm.output().expect("npm is installed");
+    assert!(
+        output.status.success(),
+        "{npm:?} failed. It needs the npm registry; without a network, set SKEP_OFFLINE=1.\n{}\n{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// A folder of the cache: filled once, by one test at a time.
+fn cached(name: &str, fill: impl FnOnce(&Path)) -> PathBuf {
+    let home = std::env::var_os("HOME").expect("there is a home folder");
+    let cache = Path::new(&home).join(".cache/skep/tools");
+    fs::create_dir_all(&cache).expect("a cache");
+    let lock = File::create(cache.join(format!("{name}.lock"))).expect("a lock");
+    lock.lock().expect("a lock");
+    let folder = cache.join(name);
+    let filled = cache.join(format!("{name}.filled"));
+    if !filled.exists() {
+        // What a run left that was stopped in the middle.
+        if folder.exists() {
+            fs::remove_dir_all(&folder).expect("an empty place");
+        }
+        fill(&folder);
+        fs::write(filled, "").expect("a marker");
+    }
+    folder
+}
+
+/// The folders of programs, with a Node.js that is new enough: from npm if the machine's is not.
+pub(crate) fn path_with_node() -> OsString {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let version =
+        std::process::Command::new("node").arg("--version").output().expect("Node.js with npm is installed").stdout;
+    let version = String::from_utf8_lossy(&version);
+    let major = version.trim_start_matches('v').split('.').next().and_then(|major| major.parse().ok());
+    if major.is_some_and(|major: u32| major >= NODE) {
+        return path;
+    }
+    let node = cached("node", |folder| install(folder, &format!("node@{NODE}"), &path));
+    let folders = std::iter::once(node.join("node_modules/node/bin")).chain(std::env::split_paths(&path));
+    std::env::join_paths(folders).expect("a path")
+}
