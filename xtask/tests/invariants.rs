@@ -5,20 +5,30 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms from low to high: a room depends on rooms before it only.
-const FLOORS: [&[&str]; 8] = [
+const FLOORS: [&[&str]; 9] = [
     &["skep-worker", "skep-fiber"],
     &["skep-exchange", "skep-observe"],
-    &["skep-assets", "skep-outbound"],
-    &["skep-bundle", "skep-gateway"],
+    &["skep-assets", "skep-outbound", "skep-store"],
+    &["skep-bundle", "skep-control", "skep-gateway"],
     &["skep-web", "skep-scaffold"],
     &["skep-isolate"],
-    &["skep-dev", "skep-test-support"],
+    &["skep-dev", "skep-pool", "skep-test-support"],
+    &["skep-serve"],
     &["skep"],
 ];
 /// Rooms that may know V8.
 const KNOW_V8: [&str; 2] = ["skep-isolate", "skep-web"];
 /// Rooms that may have `unsafe`.
 const UNSAFE: [&str; 2] = ["skep-isolate", "skep-fiber"];
+/// The only room that may know SQL.
+const KNOWS_SQL: &str = "skep-store";
+/// Who serves requests and who changes what is served: they know the store, and not each other.
+const APART: [(&str, &str); 4] = [
+    ("skep-control", "skep-pool"),
+    ("skep-control", "skep-gateway"),
+    ("skep-pool", "skep-control"),
+    ("skep-gateway", "skep-control"),
+];
 /// The longest file in lines. A longer one wants a second room.
 const LONGEST_FILE: usize = 600;
 
@@ -97,6 +107,24 @@ fn only_two_rooms_know_v8() {
             .flat_map(|table| room.dependencies(table))
             .any(|name| name.starts_with("deno_") || name == "v8");
         assert!(!knows || KNOW_V8.contains(&room.name()), "{} depends on deno_core or V8", room.name());
+    }
+}
+
+#[test]
+fn only_the_store_knows_sql() {
+    for room in rooms() {
+        let knows = room.dependencies("dependencies").contains(&"sqlx");
+        assert!(!knows || room.name() == KNOWS_SQL, "{} depends on sqlx", room.name());
+    }
+}
+
+#[test]
+fn the_control_plane_and_who_serves_requests_do_not_know_each_other() {
+    for room in rooms() {
+        for (one, other) in APART {
+            let knows = room.name() == one && room.dependencies("dependencies").contains(&other);
+            assert!(!knows, "{one} depends on {other}");
+        }
     }
 }
 

@@ -28,13 +28,6 @@ impl Answer {
         Self::ok(Value::Null)
     }
 
-    pub(crate) fn with_messages(self, said: Vec<String>) -> Self {
-        match self {
-            Self::Result { status, result, info, .. } => Self::Result { status, result, info, messages: said },
-            raw @ Self::Raw(_) => raw,
-        }
-    }
-
     pub(crate) fn with_status(self, status: StatusCode) -> Self {
         match self {
             Self::Result { result, info, messages, .. } => Self::Result { status, result, info, messages },

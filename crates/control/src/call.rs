@@ -33,8 +33,6 @@ pub(crate) struct Call {
     pub(crate) token: Option<Token>,
     /// The caller's address.
     pub(crate) client: Option<String>,
-    /// Scheme, host and port as the caller addressed them.
-    pub(crate) origin: String,
 }
 
 impl Call {

@@ -102,11 +102,6 @@ impl Control {
             query: url::form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
             token: self.token(&parts.headers).await?,
             client: parts.headers.get("cf-connecting-ip").and_then(|address| Some(address.to_str().ok()?.to_owned())),
-            origin: format!(
-                "{}://{}",
-                parts.uri.scheme_str().unwrap_or("http"),
-                parts.uri.authority().map_or("localhost", |authority| authority.as_str())
-            ),
             headers: parts.headers,
             body: Mutex::new(body),
             control: Arc::clone(&self),

@@ -278,6 +278,17 @@ impl Store {
                 bindings.push(inherited.cloned().ok_or_else(|| StoreError::Inherit(binding.name.clone()))?);
                 continue;
             }
+            let old = before.iter().find(|old| old.name == binding.name && old.kind == binding.kind);
+            // Only its name and type: it stays what it is.
+            if binding.settings.is_empty() {
+                if let Some(old) = old {
+                    bindings.push(old.clone());
+                    continue;
+                }
+                if binding.is_secret() {
+                    return Err(StoreError::Inherit(binding.name.clone()));
+                }
+            }
             let mut binding = binding.clone();
             if binding.is_secret() {
                 binding.settings.remove(SEALED);
@@ -286,11 +297,7 @@ impl Store {
                         let sealed = self.keys().seal(&place(worker, &binding.name), &Secret::new(text))?;
                         binding.settings.insert(SEALED.to_owned(), sealed.into());
                     }
-                    // No text: the one that there is.
-                    _ => {
-                        let old = before.iter().find(|old| old.name == binding.name && old.kind == binding.kind);
-                        binding = old.cloned().ok_or_else(|| StoreError::Inherit(binding.name.clone()))?;
-                    }
+                    _ => binding = old.cloned().ok_or_else(|| StoreError::Inherit(binding.name.clone()))?,
                 }
             }
             bindings.push(binding);

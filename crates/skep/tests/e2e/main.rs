@@ -4,6 +4,7 @@
 //! them slow and not wrong.
 
 mod c3;
+mod crash;
 mod inspector;
 mod keys;
 mod project;

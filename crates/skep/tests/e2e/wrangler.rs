@@ -43,7 +43,7 @@ async fn life(version: &str) {
 
     let who = run(&["whoami"]).await;
     assert!(succeeded(&who).contains(&platform.account), "{}", who.output);
-    succeeded(&run(&["deploy", "--message", "the first"]).await);
+    succeeded(&run(&["deploy"]).await);
     assert_eq!(platform.get("hello.dev", "/").await.text, r#"{"version":1,"greeting":"hi","secret":null}"#);
 
     let put = wrangler.run_with(&platform, folder, &["secret", "put", "TOKEN"], "hunter2").await;
@@ -131,7 +131,7 @@ async fn storage_is_recorded() {
     assert!(succeeded(&run(&["r2", "bucket", "list"]).await).contains("images"));
     assert!(succeeded(&run(&["queues", "list"]).await).contains("jobs"));
     let twice = run(&["d1", "create", "orders"]).await;
-    assert!(twice.code != Some(0) && twice.errors.contains("orders"), "{} {}", twice.output, twice.errors);
+    assert!(twice.code != Some(0) && twice.errors.contains("already exists"), "{} {}", twice.output, twice.errors);
 }
 
 #[tokio::test]
@@ -156,4 +156,96 @@ async fn triggers_routes_and_domains() {
     let routes = platform.api(Method::GET, &format!("/accounts/{account}/workers/domains"), "").await;
     assert_eq!(routes["result"][0]["hostname"], "shop.example.com", "{routes}");
     succeeded(&wrangler.run(&platform, project.folder(), &["triggers", "deploy"]).await);
+}
+
+/// Static assets beside a Worker, and without one.
+async fn assets(version: &str) {
+    let Some(wrangler) = Wrangler::version(version) else { return };
+    let platform = Platform::start().await;
+    let page = format!("<h1>Hello</h1>{}", "<p>a paragraph</p>".repeat(100));
+    let project = Project::new(&[
+        ("public/index.html", page.as_str()),
+        ("public/about.html", "<h1>About</h1>"),
+        ("public/_headers", "/about\n  X-Rule: yes\n"),
+        ("public/_redirects", "/old /about 301\n"),
+        (
+            "index.js",
+            "export default { fetch: async (request, env) => new URL(request.url).pathname === '/asset' ? env.ASSETS.fetch('http://any/about') : new Response('Worker') };",
+        ),
+        (
+            "wrangler.jsonc",
+            r#"{ "name": "site", "main": "index.js", "compatibility_date": "2025-06-01", "workers_dev": true, "assets": { "directory": "public", "binding": "ASSETS" } }"#,
+        ),
+    ]);
+    succeeded(&wrangler.run(&platform, project.folder(), &["deploy"]).await);
+    let home = platform.get("site.dev", "/").await;
+    assert_eq!((home.status.as_u16(), home.text.as_str()), (200, page.as_str()));
+    assert_eq!(home.header("content-type"), "text/html; charset=utf-8");
+    let about = platform.get("site.dev", "/about").await;
+    assert_eq!((about.text.as_str(), about.header("x-rule")), ("<h1>About</h1>", "yes"));
+    let redirect = platform.get("site.dev", "/old").await;
+    assert_eq!((redirect.status.as_u16(), redirect.header("location")), (301, "/about"));
+    assert_eq!(platform.get("site.dev", "/nothing").await.text, "Worker");
+    assert_eq!(platform.get("site.dev", "/asset").await.text, "<h1>About</h1>");
+
+    // Only what is new is uploaded.
+    project.write("public/about.html", "<h1>About us</h1>");
+    let again = wrangler.run(&platform, project.folder(), &["deploy"]).await;
+    assert!(
+        succeeded(&again).contains("1 already uploaded") || again.output.contains("Uploaded 1"),
+        "{}",
+        again.output
+    );
+    assert_eq!(platform.get("site.dev", "/about").await.text, "<h1>About us</h1>");
+
+    project.write("wrangler.jsonc", r#"{ "name": "site", "compatibility_date": "2025-06-01", "workers_dev": true, "assets": { "directory": "public", "not_found_handling": "single-page-application" } }"#);
+    succeeded(&wrangler.run(&platform, project.folder(), &["deploy"]).await);
+    assert_eq!(platform.get("site.dev", "/nothing").await.text, page);
+}
+
+#[tokio::test]
+async fn assets_with_wrangler_4_164() {
+    assets("4.164.0").await;
+}
+
+#[tokio::test]
+async fn assets_with_wrangler_3_114() {
+    assets("3.114.17").await;
+}
+
+#[tokio::test]
+async fn a_worker_calls_another_one() {
+    let Some(wrangler) = Wrangler::version("4.164.0") else { return };
+    let platform = Platform::start().await;
+    let target = Project::new(&[
+        (
+            "index.js",
+            "import { WorkerEntrypoint } from 'cloudflare:workers'; export default class extends WorkerEntrypoint { fetch() { return new Response('fetched'); } add(a, b) { return a + b; } }",
+        ),
+        (
+            "wrangler.jsonc",
+            r#"{ "name": "target", "main": "index.js", "compatibility_date": "2025-06-01", "workers_dev": false }"#,
+        ),
+    ]);
+    let caller = Project::new(&[
+        (
+            "index.js",
+            "export default { fetch: async (request, env) => new Response(`${await (await env.TARGET.fetch(request)).text()} ${await env.TARGET.add(1, 2)} ${(await env.LIMITER.limit({ key: 'k' })).success}`) };",
+        ),
+        (
+            "wrangler.jsonc",
+            r#"{ "name": "caller", "main": "index.js", "compatibility_date": "2025-06-01", "workers_dev": true, "services": [{ "binding": "TARGET", "service": "target" }], "ratelimits": [{ "name": "LIMITER", "namespace_id": "1", "simple": { "limit": 1, "period": 60 } }] }"#,
+        ),
+    ]);
+    succeeded(&wrangler.run(&platform, target.folder(), &["deploy"]).await);
+    succeeded(&wrangler.run(&platform, caller.folder(), &["deploy"]).await);
+    assert_eq!(platform.get("target.dev", "/").await.status, 404);
+    assert_eq!(platform.get("caller.dev", "/").await.text, "fetched 3 true");
+    assert_eq!(platform.get("caller.dev", "/").await.text, "fetched 3 false");
+    let refused = wrangler.run(&platform, target.folder(), &["delete"]).await;
+    assert!(
+        refused.code != Some(0) || platform.get("caller.dev", "/").await.text.starts_with("fetched"),
+        "{}",
+        refused.output
+    );
 }

@@ -45,21 +45,33 @@ pub(crate) async fn fetch(host: &str, request: Request<Full<Bytes>>) -> Answer {
     fetch_over(stream, host, request).await
 }
 
-/// The same over a connection that is there.
+/// The same; nothing if the connection breaks.
+pub(crate) async fn try_fetch(host: &str, request: Request<Full<Bytes>>) -> Option<Answer> {
+    let stream = TcpStream::connect(host).await.ok()?;
+    tokio::time::timeout(PATIENCE, exchange(stream, host, request)).await.expect("an answer in time").ok()
+}
+
+/// Sends a request over a connection that is there.
 pub(crate) async fn fetch_over(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     host: &str,
-    mut request: Request<Full<Bytes>>,
+    request: Request<Full<Bytes>>,
 ) -> Answer {
+    let exchange = exchange(stream, host, request);
+    tokio::time::timeout(PATIENCE, exchange).await.expect("an answer in time").expect("an answer")
+}
+
+async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    host: &str,
+    mut request: Request<Full<Bytes>>,
+) -> hyper::Result<Answer> {
     let headers = request.headers_mut();
     headers.entry(HOST).or_insert(HeaderValue::try_from(host).expect("a host"));
     headers.entry(ACCEPT).or_insert(HeaderValue::from_static("*/*"));
-    let exchange = async {
-        let (mut client, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        tokio::spawn(connection);
-        let (head, body) = client.send_request(request).await?.into_parts();
-        let text = String::from_utf8_lossy(&body.collect().await?.to_bytes()).into_owned();
-        Ok::<_, hyper::Error>(Answer { status: head.status, headers: head.headers, text })
-    };
-    tokio::time::timeout(PATIENCE, exchange).await.expect("an answer in time").expect("an answer")
+    let (mut client, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    let (head, body) = client.send_request(request).await?.into_parts();
+    let text = String::from_utf8_lossy(&body.collect().await?.to_bytes()).into_owned();
+    Ok(Answer { status: head.status, headers: head.headers, text })
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-use super::http::{Answer, body, fetch};
+use super::http::{Answer, body, fetch, try_fetch};
 use super::process::{Ended, command};
 use super::{Output, PATIENCE};
 
@@ -80,6 +80,32 @@ impl Platform {
             .header("content-type", "application/json");
         let local = format!("127.0.0.1:{}", self.port());
         fetch(&local, request.body(body(sent.to_owned())).expect("a request")).await
+    }
+
+    /// Uploads a Worker and deploys it. Gives nothing if the connection broke.
+    pub(crate) async fn upload(&self, name: &str, modules: &[(&str, String)]) -> Option<Value> {
+        let mut form = String::new();
+        let mut part = |name: &str, kind: &str, content: &str| {
+            form += &format!(
+                "--B\r\nContent-Disposition: form-data; name=\"{name}\"; filename=\"{name}\"\r\nContent-Type: {kind}\r\n\r\n{content}\r\n"
+            );
+        };
+        part("metadata", "application/json", r#"{ "main_module": "index.js", "compatibility_date": "2025-06-01" }"#);
+        for (name, content) in modules {
+            let kind = if name.ends_with(".js") { "application/javascript+module" } else { "text/plain" };
+            part(name, kind, content);
+        }
+        form += "--B--\r\n";
+        let request = Request::put(format!("/client/v4/accounts/{}/workers/scripts/{name}", self.account))
+            .header("host", &self.host)
+            .header("authorization", format!("Bearer {}", self.token))
+            .header("content-type", "multipart/form-data; boundary=B")
+            .body(body(form))
+            .expect("a request");
+        let answer = try_fetch(&format!("127.0.0.1:{}", self.port()), request).await?;
+        let answer: Value = serde_json::from_str(&answer.text).ok()?;
+        assert_eq!(answer["success"], true, "{answer}");
+        Some(answer)
     }
 
     /// A GET request to a host below the platform's domain, such as `hello.dev`.

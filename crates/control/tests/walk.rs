@@ -1,0 +1,203 @@
+//! Walks every endpoint there is and proves that none answers who may not call it, and that the OpenAPI document is fresh.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use http::header::AUTHORIZATION;
+use http::{Method, Request, StatusCode};
+use serde_json::Value;
+use skep_control::{Access, Addresses, Control, Endpoint, Started, Trial, Trials, document, endpoints};
+use skep_exchange::Body;
+use skep_store::{Account, Actor, MasterKeys, NewToken, Permission, Store, Zone};
+use skep_worker::Version;
+use tempfile::TempDir;
+
+/// Endpoints that everybody may call.
+const PUBLIC: [&str; 1] = ["/openapi.json"];
+
+/// Starts nothing: no script gets so far in these tests.
+struct NoTrials;
+
+impl Trials for NoTrials {
+    fn start(&self, _: Version) -> Trial<'_> {
+        Box::pin(std::future::ready(Ok(Started::default())))
+    }
+}
+
+struct Site {
+    _folder: TempDir,
+    control: Arc<Control>,
+    store: Store,
+    own: Account,
+    other: Account,
+    zone: Zone,
+}
+
+impl Site {
+    async fn new() -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let keys = MasterKeys::parse([MasterKeys::generate().reveal()]).expect("a key");
+        let store = Store::open(folder.path(), keys).await.expect("a store");
+        let own = store.create_account("test", "Own", "own").await.expect("an account");
+        let other = store.create_account("test", "Other", "other").await.expect("an account");
+        let zone = store.add_zone(&Actor::platform(&own.id, "test"), "example.com", true).await.expect("a zone");
+        let addresses = Addresses { domain: "localhost".to_owned(), scheme: "http", port: None };
+        let control = Control::new(store.clone(), Box::new(NoTrials), addresses);
+        Self { _folder: folder, control, store, own, other, zone }
+    }
+
+    async fn token(
+        &self,
+        account: &Account,
+        permissions: Vec<Permission>,
+        worker: Option<&str>,
+        expires_on: Option<i64>,
+    ) -> String {
+        let new = NewToken { name: "test".to_owned(), permissions, worker: worker.map(str::to_owned), expires_on };
+        let made = self.store.create_token(&Actor::platform(&account.id, "test"), new).await;
+        made.expect("a token").1.reveal().to_owned()
+    }
+
+    fn path(&self, endpoint: &Endpoint) -> String {
+        endpoint
+            .path
+            .replace("{account_id}", &self.own.id)
+            .replace("{zone_id}", &self.zone.id)
+            .replace("{script_name}", "hello")
+            .replace(['{', '}'], "")
+    }
+
+    async fn call(&self, endpoint: &Endpoint, token: Option<&str>) -> (StatusCode, Value) {
+        let mut request =
+            Request::builder().method(endpoint.method.clone()).uri(format!("http://localhost{}", self.path(endpoint)));
+        if let Some(token) = token {
+            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        }
+        let response = Arc::clone(&self.control).handle(request.body(Body::empty()).expect("a request")).await;
+        let status = response.status();
+        let bytes = response.into_body().collect(1 << 20).await.expect("an answer");
+        (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+    }
+
+    /// Everything that was ever changed.
+    async fn changes(&self) -> usize {
+        let mut changes = 0;
+        for account in [&self.own, &self.other] {
+            changes += self.store.audit(&account.id, None, 10_000).await.expect("the audit log").len();
+        }
+        changes
+    }
+}
+
+/// A way in that must not be one.
+struct Attempt {
+    name: &'static str,
+    token: Option<String>,
+    refused: StatusCode,
+}
+
+#[tokio::test]
+async fn no_endpoint_answers_who_may_not_call_it() {
+    let site = Site::new().await;
+    let all = Permission::ALL.to_vec();
+    let foreign = site.token(&site.other, all.clone(), None, None).await;
+    let expired = site.token(&site.own, all.clone(), None, Some(1)).await;
+    let elsewhere = site.token(&site.own, all.clone(), Some("elsewhere"), None).await;
+    let mut walked = 0;
+    for endpoint in endpoints() {
+        let mut attempts = vec![
+            Attempt { name: "without a token", token: None, refused: StatusCode::UNAUTHORIZED },
+            Attempt {
+                name: "with an unknown token",
+                token: Some("skep_unknown".to_owned()),
+                refused: StatusCode::UNAUTHORIZED,
+            },
+            Attempt { name: "with an expired token", token: Some(expired.clone()), refused: StatusCode::UNAUTHORIZED },
+        ];
+        match endpoint.access {
+            Access::Public => {
+                assert!(PUBLIC.contains(&endpoint.path), "{} is public", endpoint.path);
+                continue;
+            }
+            Access::Token => {}
+            Access::Bearer => attempts.push(Attempt {
+                name: "with an API token in place of its own",
+                token: Some(foreign.clone()),
+                refused: StatusCode::UNAUTHORIZED,
+            }),
+            Access::Account(permission) | Access::Zone(permission) => {
+                attempts.push(Attempt {
+                    name: "with a token of another account",
+                    token: Some(foreign.clone()),
+                    refused: StatusCode::UNAUTHORIZED,
+                });
+                let others = all.iter().copied().filter(|other| *other != permission).collect();
+                attempts.push(Attempt {
+                    name: "without the permission",
+                    token: Some(site.token(&site.own, others, None, None).await),
+                    refused: StatusCode::FORBIDDEN,
+                });
+                if endpoint.path.contains("{script_name}") || permission != Permission::WorkersRead {
+                    attempts.push(Attempt {
+                        name: "with a token for another Worker",
+                        token: Some(elsewhere.clone()),
+                        refused: StatusCode::FORBIDDEN,
+                    });
+                }
+            }
+        }
+        let before = site.changes().await;
+        for attempt in attempts {
+            let (status, answer) = site.call(&endpoint, attempt.token.as_deref()).await;
+            let what = format!("{} {} {}: {answer}", endpoint.method, endpoint.path, attempt.name);
+            assert_eq!(status, attempt.refused, "{what}");
+            assert_eq!(answer["success"], false, "{what}");
+            assert!(answer["errors"][0]["message"].as_str().is_some_and(|message| !message.is_empty()), "{what}");
+        }
+        assert_eq!(site.changes().await, before, "{} {} changed something", endpoint.method, endpoint.path);
+        walked += 1;
+    }
+    assert!(walked > 80, "only {walked} endpoints were walked");
+}
+
+#[tokio::test]
+async fn who_may_call_is_answered() {
+    let site = Site::new().await;
+    let token = site.token(&site.own, Permission::ALL.to_vec(), None, None).await;
+    for endpoint in endpoints() {
+        if endpoint.access == Access::Bearer {
+            continue;
+        }
+        let (status, answer) = site.call(&endpoint, Some(&token)).await;
+        let refused = status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN;
+        assert!(!refused, "{} {}: {answer}", endpoint.method, endpoint.path);
+        assert!(!status.is_server_error(), "{} {}: {answer}", endpoint.method, endpoint.path);
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_endpoint_says_so() {
+    let site = Site::new().await;
+    let call = async |method: Method, path: &str| {
+        let request = Request::builder().method(method).uri(format!("http://localhost{path}")).body(Body::empty());
+        Arc::clone(&site.control).handle(request.expect("a request")).await.status()
+    };
+    assert_eq!(call(Method::GET, "/client/v4/nothing").await, StatusCode::NOT_FOUND);
+    assert_eq!(call(Method::DELETE, "/client/v4/accounts").await, StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(call(Method::GET, "/client/v4/openapi.json").await, StatusCode::OK);
+}
+
+/// `SKEP_WRITE=1` writes it.
+#[test]
+fn the_openapi_document_is_fresh() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/openapi.json");
+    let text = format!("{}\n", serde_json::to_string_pretty(&document()).expect("JSON"));
+    if std::env::var_os("SKEP_WRITE").is_some_and(|value| value == "1") {
+        std::fs::write(&path, &text).expect("written");
+    }
+    let committed = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        committed == text,
+        "docs/openapi.json is not what the endpoints are: SKEP_WRITE=1 cargo test -p skep-control"
+    );
+}
