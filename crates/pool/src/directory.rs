@@ -230,7 +230,6 @@ impl Directory {
 mod tests {
     use super::{Directory, Found};
     use skep_store::{Change, LiveWorker, Share};
-    use skep_worker::{RoutePattern, RouteTable};
     use uuid::Uuid;
 
     fn live(id: u128, name: &str) -> LiveWorker {
