@@ -2,7 +2,6 @@
 //! <https://developers.cloudflare.com/workers/configuration/versions-and-deployments/gradual-deployments/>
 
 use std::hash::{BuildHasher as _, RandomState};
-use std::net::IpAddr;
 use std::sync::LazyLock;
 
 use http::HeaderMap;
@@ -24,7 +23,7 @@ pub struct Choice<'r> {
     /// The request's headers.
     pub headers: &'r HeaderMap,
     /// The client's address: without a key, a client stays with its version.
-    pub client: Option<IpAddr>,
+    pub client: Option<&'r [u8]>,
 }
 
 /// The version that answers. The same key and the same percentages give the same version, also after a restart; a version
@@ -38,7 +37,7 @@ pub fn choose(deployment: &[Share], choice: Choice<'_>) -> Option<Uuid> {
     }
     let place = match (choice.headers.get(VERSION_KEY), choice.client) {
         (Some(key), _) => stable(key.as_bytes()),
-        (None, Some(client)) => stable(client.to_string().as_bytes()),
+        (None, Some(client)) => stable(client),
         (None, None) => {
             static RANDOM: LazyLock<RandomState> = LazyLock::new(RandomState::new);
             RANDOM.hash_one(std::time::Instant::now())

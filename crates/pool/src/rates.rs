@@ -2,6 +2,7 @@
 //! <https://developers.cloudflare.com/workers/runtime-apis/bindings/rate-limit/>
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -13,15 +14,12 @@ const MOST_KEYS: usize = 1_000_000;
 /// Counts of all keys.
 pub(crate) struct Rates {
     begun: Instant,
+    hashers: (RandomState, RandomState),
     counts: Mutex<HashMap<Key, Count>>,
 }
 
-#[derive(PartialEq, Eq, Hash)]
-struct Key {
-    account: Arc<str>,
-    namespace: String,
-    key: String,
-}
+/// A key of an account's namespace: 128 bits of a keyed hash, however long it is.
+type Key = (u64, u64);
 
 struct Count {
     /// The period's number since the beginning.
@@ -33,7 +31,7 @@ struct Count {
 
 impl Rates {
     pub(crate) fn new() -> Self {
-        Self { begun: Instant::now(), counts: Mutex::default() }
+        Self { begun: Instant::now(), hashers: Default::default(), counts: Mutex::default() }
     }
 
     /// Counts one more use. Gives whether it is within the limit.
@@ -51,7 +49,8 @@ impl Rates {
                 return true;
             }
         }
-        let place = Key { account: Arc::clone(account), namespace: rate.namespace.clone(), key: key.to_owned() };
+        let named = (&**account, &*rate.namespace, key);
+        let place = (self.hashers.0.hash_one(named), self.hashers.1.hash_one(named));
         let count = counts.entry(place).or_insert(Count { period, over: 0, used: 0 });
         if count.period != period {
             *count = Count { period, over: 0, used: 0 };
