@@ -124,7 +124,9 @@ impl AssetHasher {
 
 #[cfg(test)]
 mod tests {
-    use super::{AssetHash, AssetHasher, Engine as _, STANDARD};
+    use base64::Engine as _;
+
+    use super::{AssetHash, AssetHasher, STANDARD};
 
     #[test]
     fn the_hash_is_wranglers() {

@@ -118,19 +118,36 @@ fn bindings_of_every_kind() {
         "vars": { "TEXT": "a", "NUMBER": 1, "LIST": [1, "b"], "NOTHING": null },
         "kv_namespaces": [{ "binding": "KV" }], "r2_buckets": [{ "binding": "R2" }], "d1_databases": [{ "binding": "D1" }],
         "queues": { "producers": [{ "binding": "QUEUE" }], "consumers": [] }, "vectorize": [{ "binding": "VECTORIZE", "index_name": "x" }],
-        "durable_objects": { "bindings": [{ "name": "OBJECT", "class_name": "X" }] }, "services": [{ "binding": "SERVICE", "service": "x" }],
+        "durable_objects": { "bindings": [{ "name": "OBJECT", "class_name": "X" }] }, "services": [{ "binding": "SERVICE", "service": "x" }, { "binding": "PART", "service": "x", "entrypoint": "Part", "props": { "a": [1] } }],
         "workflows": [{ "binding": "WORKFLOW", "name": "x", "class_name": "X" }], "hyperdrive": [{ "binding": "HYPERDRIVE", "id": "x" }],
         "analytics_engine_datasets": [{ "binding": "ANALYTICS" }], "send_email": [{ "name": "EMAIL" }], "ai": { "binding": "AI" },
         "browser": { "binding": "BROWSER" }, "images": { "binding": "IMAGES" }, "version_metadata": { "binding": "VERSION" },
         "mtls_certificates": [{ "binding": "MTLS", "certificate_id": "x" }], "dispatch_namespaces": [{ "binding": "DISPATCH" }],
         "ratelimits": [{ "name": "RATE", "namespace_id": "1", "simple": { "limit": 1, "period": 10 } }],
         "secrets_store_secrets": [{ "binding": "STORED", "store_id": "x", "secret_name": "x" }],
-        "unsafe": { "bindings": [{ "name": "UNSAFE", "type": "custom", "anything": 1 }] }
+        "unsafe": { "bindings": [{ "name": "UNSAFE", "type": "custom", "anything": 1 }, { "name": "OLD_RATE", "type": "ratelimit", "namespace_id": "2", "simple": { "limit": 5, "period": 60 } }] }
     }"#;
     let shown = open("wrangler.jsonc", text, |_| {});
     insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false }, {
         insta::assert_snapshot!("config-bindings", shown);
     });
+}
+
+#[test]
+fn rate_limits() {
+    let limit = |simple: &str| {
+        format!(
+            r#"{{ "main": "b.js", "compatibility_date": "2026-10-06", "unsafe": {{ "bindings": [{{ "name": "RATE", "type": "ratelimit", "namespace_id": "1"{simple} }}] }} }}"#
+        )
+    };
+    let texts = [
+        limit(r#", "simple": { "limit": 100, "period": 60 }"#),
+        limit(r#", "simple": { "limit": 0, "period": 30 }"#),
+        limit(r#", "simple": { "limit": 1.5, "period": "60" }"#),
+        limit(""),
+    ];
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    cases("config-rate-limits", "wrangler.jsonc", &texts);
 }
 
 #[test]

@@ -24,6 +24,10 @@ pub struct StatusText(pub String);
 #[derive(Clone, Debug)]
 pub struct RequestCf(pub std::sync::Arc<str>);
 
+/// How many Workers have called each other to make a request, among its extensions. None for one from outside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Depth(pub u32);
+
 /// A request with a body of ours.
 pub type Request = http::Request<Body>;
 /// A response with a body of ours. A response with status 101 has a [`WebSocket`] among its extensions.

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::wake::CrossingContext;
-use crate::{Body, BodySender};
+use crate::{Body, BodySender, Depth};
 
 /// Bytes that one isolate's frames may have under way, in all its sessions together.
 const MOST_BYTES_UNDER_WAY: usize = 64 * 1024 * 1024;
@@ -41,6 +41,8 @@ pub enum Attachment {
 pub struct Opening {
     /// The name of the method, for logs.
     pub method: String,
+    /// How many Workers have called each other to come here.
+    pub depth: Depth,
     /// The answering end.
     pub session: Session,
 }

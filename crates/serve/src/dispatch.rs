@@ -51,7 +51,7 @@ impl Dispatch {
         let Found::Worker(worker) = found else {
             return Box::pin(async move { self.preview(found, request).await });
         };
-        let client = request.headers().get("cf-connecting-ip").map(http::HeaderValue::as_bytes);
+        let client = request.headers().get("cf-connecting-ip").map(HeaderValue::as_bytes);
         let choice = Choice { worker: &worker.name, headers: request.headers(), client };
         let Some(version) = choose(worker.deployment(), choice) else {
             return Box::pin(std::future::ready(not_deployed(&worker)));

@@ -14,7 +14,7 @@ use deno_core::{OpState, ResourceId, op2, v8};
 use deno_error::JsErrorBox;
 use http::HeaderMap;
 use skep_exchange::rpc::Ending;
-use skep_exchange::{Failure, Reply, Request, RequestCf, Response};
+use skep_exchange::{Depth, Failure, Reply, Request, RequestCf, Response};
 use skep_observe::{EventRecord, Exception, Level, LogLine, Trigger};
 use skep_worker::{Limit, LimitExceeded, Outcome};
 use tokio::sync::{Semaphore, oneshot};
@@ -23,6 +23,10 @@ use crate::Host;
 use crate::body::{BodyResource, Pumped};
 
 pub use respond::StreamedListener;
+
+/// How many Workers may call each other, one the next, for one event.
+/// <https://developers.cloudflare.com/workers/runtime-apis/bindings/service-bindings/#limits>
+const MOST_DEPTH: u32 = 32;
 
 /// An event's number within its isolate, never 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -64,6 +68,8 @@ struct EventState {
     /// [`Events::shared_cpu`] when it began.
     shared_before: Duration,
     subrequests: u32,
+    /// How many Workers have called each other to begin it.
+    depth: Depth,
     /// Permits for its outbound connections, made with the first one.
     connections: Option<Arc<Semaphore>>,
     /// The resource of the request's body, or of the session that it answers, 0 if there is none. It is closed with the event.
@@ -130,6 +136,7 @@ impl Events {
             cpu: Duration::ZERO,
             shared_before: self.shared_cpu,
             subrequests: 0,
+            depth: Depth::default(),
             connections: None,
             body: 0,
             kept: Vec::new(),
@@ -149,11 +156,13 @@ impl Events {
         &mut self,
         event: EventId,
         trigger: Trigger,
+        depth: Depth,
         session: ResourceId,
         waiter: oneshot::Sender<Ending>,
     ) {
         self.begin(event, trigger, None, Waiter::Rpc(waiter));
         if let Some(state) = self.open.get_mut(&event.0) {
+            state.depth = depth;
             state.body = session;
         }
     }
@@ -417,6 +426,18 @@ impl Events {
         Ok(Arc::clone(state.connections.get_or_insert_with(|| Arc::new(Semaphore::new(connections as usize)))))
     }
 
+    /// Counts a subrequest that goes to another Worker. Gives how deep that one is.
+    pub(crate) fn count_call(&mut self, event: u32) -> Result<Depth, JsErrorBox> {
+        self.count_subrequest(event)?;
+        let Depth(depth) = self.open.get(&event).ok_or_else(over)?.depth;
+        if depth >= MOST_DEPTH {
+            return Err(JsErrorBox::generic(format!(
+                "Subrequest depth limit exceeded: {MOST_DEPTH} Workers have called each other for this request. Look for a Worker that calls itself, or the one that called it, without an end."
+            )));
+        }
+        Ok(Depth(depth + 1))
+    }
+
     fn head(&self, event: u32) -> Result<&Head, JsErrorBox> {
         self.open.get(&event).and_then(|state| state.head.as_ref()).ok_or_else(over)
     }
@@ -437,12 +458,14 @@ pub fn begin_fetch(
 ) -> ResourceId {
     let (parts, body) = request.into_parts();
     let body_rid = if body.is_empty() { 0 } else { state.resource_table.add(BodyResource::new(body)) };
+    let depth = parts.extensions.get::<Depth>().copied().unwrap_or_default();
     let cf = parts.extensions.get::<RequestCf>().map(|cf| Arc::clone(&cf.0));
     let trigger = Trigger::Fetch { method: parts.method, url: parts.uri.clone(), status: None };
     let head = Head { url: parts.uri, headers: parts.headers, cf };
     let events = state.borrow_mut::<Events>();
     events.begin(event, trigger, Some(head), Waiter::Fetch(waiter));
     if let Some(state) = events.open.get_mut(&event.0) {
+        state.depth = depth;
         state.body = body_rid;
     }
     body_rid

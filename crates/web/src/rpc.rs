@@ -119,7 +119,7 @@ impl Resource for SinkResource {
 pub fn begin_rpc(state: &mut OpState, event: EventId, opening: Opening, waiter: oneshot::Sender<Ending>) -> ResourceId {
     let room = state.borrow::<Room>().clone();
     let rid = state.resource_table.add(SessionResource::new(event.0, opening.session, &room, None));
-    state.borrow_mut::<Events>().begin_rpc(event, Trigger::Rpc { method: opening.method }, rid, waiter);
+    state.borrow_mut::<Events>().begin_rpc(event, Trigger::Rpc { method: opening.method }, opening.depth, rid, waiter);
     rid
 }
 
@@ -134,10 +134,10 @@ pub(crate) fn op_rpc_open(
     #[string] props: String,
     #[string] method: String,
 ) -> Result<ResourceId, JsErrorBox> {
-    state.borrow_mut::<Events>().count_subrequest(event)?;
+    let depth = state.borrow_mut::<Events>().count_call(event)?;
     let (ours, theirs) = Session::pair();
     let services = Arc::clone(&state.borrow::<Host>().services);
-    let answering = services.rpc(target(worker, entrypoint, props), Opening { method, session: theirs });
+    let answering = services.rpc(target(worker, entrypoint, props), Opening { method, depth, session: theirs });
     let room = state.borrow::<Room>().clone();
     let rid = state.resource_table.add(SessionResource::new(event, ours, &room, Some(answering)));
     state.borrow_mut::<Events>().keep(event, rid)?;

@@ -140,10 +140,11 @@ pub(crate) fn op_service_fetch(
     data: Option<Uint8Array>,
     #[smi] rid: ResourceId,
 ) -> Result<Started, JsErrorBox> {
-    state.borrow_mut::<Events>().count_subrequest(event)?;
+    let depth = state.borrow_mut::<Events>().count_call(event)?;
     let mut request = request(&method, &url, headers)?;
     *request.body_mut() = body(state, data, rid)?;
     set_length(&mut request);
+    request.extensions_mut().insert(depth);
     if !cf.is_empty() {
         request.extensions_mut().insert(RequestCf(cf.into()));
     }

@@ -105,14 +105,20 @@ impl BindingKey {
 }
 
 /// Reads every binding that is not a variable, a secret or a file.
-pub(crate) fn read(settings: &Settings<'_>, warnings: &mut Vec<Diagnostic>) -> Vec<Binding> {
+pub(crate) fn read(
+    settings: &Settings<'_>,
+    warnings: &mut Vec<Diagnostic>,
+    errors: &mut Vec<Diagnostic>,
+) -> Vec<Binding> {
     let mut bindings = Vec::new();
     for key in BINDING_KEYS {
         let mut unavailable = Vec::new();
-        for (_, name, kind) in key.declared(settings) {
+        for (table, name, kind) in key.declared(settings) {
             let kind = match kind {
                 "version_metadata" => BindingKind::VersionMetadata,
                 "assets" => BindingKind::Assets,
+                "service" => service(table),
+                "ratelimit" => rate_limit(table, settings, errors),
                 kind => {
                     unavailable.push(format!("env.{name}"));
                     BindingKind::Unavailable { kind: kind.to_owned() }
@@ -128,6 +134,44 @@ pub(crate) fn read(settings: &Settings<'_>, warnings: &mut Vec<Diagnostic>) -> V
     }
     bindings
 }
+
+/// <https://developers.cloudflare.com/workers/wrangler/configuration/#service-bindings>
+fn service(table: &Node) -> BindingKind {
+    let text = |key: &str| table.get(key).and_then(Node::as_str).map(str::to_owned);
+    BindingKind::Service {
+        // One without is an error of its own.
+        worker: text("service").unwrap_or_default(),
+        entrypoint: text("entrypoint"),
+        props: table.get("props").map(Node::to_json),
+    }
+}
+
+/// <https://developers.cloudflare.com/workers/runtime-apis/bindings/rate-limit/>
+fn rate_limit(table: &Node, settings: &Settings<'_>, errors: &mut Vec<Diagnostic>) -> BindingKind {
+    let namespace = table.get("namespace_id").and_then(Node::as_str).unwrap_or_default().to_owned();
+    let simple = table.get("simple");
+    let mut whole = |key: &str, allowed: &[u32], hint: &str| {
+        let node = simple.and_then(|simple| simple.get(key));
+        let number = node.and_then(Node::as_f64);
+        let found = number.filter(|number| number.fract() == 0.0 && (1.0..=f64::from(u32::MAX)).contains(number));
+        let found = found.map(|number| number as u32).filter(|found| allowed.is_empty() || allowed.contains(found));
+        if found.is_none() {
+            let (place, value) = match node {
+                Some(node) => (node, format!("cannot be {}", node.to_json())),
+                None => (table, "is missing".to_owned()),
+            };
+            let message = format!("\"simple.{key}\" of a rate limit {value}");
+            errors.push(Diagnostic::error(message).at(settings.document.location(&place.span)).hint(hint));
+        }
+        found.unwrap_or(1)
+    };
+    let limit = whole("limit", &[], "set it to a whole number, 1 or more");
+    let period = whole("period", &PERIODS, "set it to 10 or 60 seconds");
+    BindingKind::RateLimit { namespace, limit, period }
+}
+
+/// The periods that a rate limit may have, in seconds.
+const PERIODS: [u32; 2] = [10, 60];
 
 /// Two bindings of one name: which of them `env` would hold is not defined.
 pub(crate) fn check_unique(settings: &Settings<'_>, errors: &mut Vec<Diagnostic>) {

@@ -118,7 +118,7 @@ impl Reader<'_> {
         let rules = self.rules();
         let main = self.main(script);
         let mut bindings = self.variables();
-        bindings.extend(bindings::read(&self.settings, &mut self.warnings));
+        bindings.extend(bindings::read(&self.settings, &mut self.warnings, &mut self.errors));
         let dev = self.dev();
         let observability = self.observability();
         let blobs = self.blobs();

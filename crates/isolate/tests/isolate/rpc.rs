@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use libtest_mimic::Trial;
 use serde_json::Value;
+use skep_exchange::Body;
 use skep_observe::Trigger;
-use skep_test_support::{Seen, get, test};
+use skep_test_support::{Seen, get, request, test, text};
 use skep_worker::{Event, Limits, Outcome};
 
 use crate::services::{Pair, pair};
@@ -55,6 +56,8 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("rpc::a_returned_stream_keeps_its_event", a_returned_stream_keeps_its_event),
         test("rpc::much_at_once_waits_for_room", much_at_once_waits_for_room),
         test("rpc::wait_until_goes_on_after_the_call", wait_until_goes_on_after_the_call),
+        test("rpc::workers_that_call_each_other_without_an_end", workers_that_call_each_other_without_an_end),
+        test("rpc::stubs_can_be_printed", stubs_can_be_printed),
         test("rpc::a_hung_caller_is_noticed", a_hung_caller_is_noticed),
     ]
 }
@@ -353,6 +356,30 @@ async fn wait_until_goes_on_after_the_call() {
     assert_eq!(pair.answer().await, "early");
     let record = pair.target_seen.finished();
     assert_eq!((record.outcome, pair.target_seen.lines()), (Outcome::Ok, vec!["late".to_owned()]));
+}
+
+async fn workers_that_call_each_other_without_an_end() {
+    let pair = workers(
+        "try { if (request.method === 'POST') return await env.SELF.fetch(request); return new Response((await env.T.again(1)).slice(0, 42)); }
+         catch (error) { return new Response(error.message.slice(0, 31)); }",
+        "async again(depth) { try { return await this.ctx.exports.default.again(depth + 1); } catch (error) { return `${depth} ${error.message}`; } }",
+    );
+    assert_eq!(pair.answer().await, "32 Subrequest depth limit exceeded: 32 Wor");
+    let response = Arc::clone(&pair.caller).fetch(request("POST", "http://localhost/", Body::empty())).await.unwrap();
+    assert_eq!(text(response).await, "Subrequest depth limit exceeded");
+}
+
+/// Looking at a stub is no use of it.
+async fn stubs_can_be_printed() {
+    let pair = workers(
+        "using thing = await env.T.thing(); const promise = env.T.thing();
+         console.log(env.T, env.T.thing, thing, promise, { thing }, ctx.exports); (await promise)[Symbol.dispose]();
+         return new Response('ok')",
+        "thing() { return new Thing(); }",
+    );
+    assert_eq!(pair.answer().await, "ok");
+    assert_eq!(pair.seen.lines().len(), 1);
+    assert!(!pair.seen.lines()[0].contains("Error"), "{}", pair.seen.lines()[0]);
 }
 
 /// A stub that nobody disposed of does not hide that the handler waits for nothing.
