@@ -73,7 +73,7 @@ fn diagnostic(file: &Path, text: &str, problem: &Problem) -> Diagnostic {
     let indent = line.len() - line.trim_start().len();
     let span = start + indent..start + line.trim_end().len().max(indent);
     let message = problem.kind.to_string();
-    let (message, hint) = message.rsplit_once(": ").unwrap_or((&message, "mend the line"));
+    let (message, hint) = message.split_once(": ").unwrap_or((&message, "mend the line"));
     Diagnostic::warning(format!("this line has no effect: {message}")).at(Location::of(file, text, span)).hint(hint)
 }
 

@@ -64,6 +64,17 @@ impl Builder {
         for warning in build.version.compatibility.not_honoured() {
             self.printer.error_line(&self.printer.paint("33", &format!("warning: {warning}")));
         }
+        if build.assets.is_some() {
+            let warning =
+                "warning: skep dev does not serve static assets yet: requests go to the Worker. `skep serve` does";
+            self.printer.error_line(&self.printer.paint("33", warning));
+        }
+        if !build.version.has_script() {
+            let text = "This project has static assets only, which skep dev does not serve yet: deploy it to `skep serve`, or use `wrangler dev`.";
+            let problem = Problem { title: "There is no Worker to run", text: text.to_owned() };
+            self.print_problem(&problem);
+            return self.live.broken(problem);
+        }
         let root = project_root(&build);
         let version = Arc::new(with_source_root(build.version, &root));
         let slot = Slot::new((self.isolate)(Arc::clone(&version)));
