@@ -218,7 +218,7 @@ impl BodySender {
         reserve.await.is_ok() && sender.send_item(chunk).is_ok()
     }
 
-    /// Ends the body: what was written is all of it.
+    /// What was written is all of it: the body ends when this is dropped.
     pub fn finish(&mut self) {
         if let Some(finished) = &self.finished {
             finished.store(true, Ordering::Release);
@@ -268,6 +268,7 @@ mod tests {
         let (mut sender, mut body) = Body::checked_channel(None);
         assert!(sender.send(Ok(Bytes::from_static(b"x"))).await);
         sender.finish();
+        drop(sender);
         assert_eq!(body.chunk().await, Some(Ok(Bytes::from_static(b"x"))));
         assert_eq!(body.chunk().await, None);
         let (sender, mut body) = Body::checked_channel(None);
