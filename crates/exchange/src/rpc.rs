@@ -98,8 +98,8 @@ impl Session {
     }
 }
 
+#[allow(clippy::disallowed_methods, reason = "its bound is the room of who sends, in bytes")]
 fn direction() -> (FrameSender, FrameReceiver) {
-    // Its bound is the room of who sends.
     let (sender, receiver) = mpsc::unbounded_channel();
     (FrameSender { sender, room: Room::default() }, FrameReceiver { receiver, crossing: CrossingContext::default() })
 }
