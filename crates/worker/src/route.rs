@@ -160,10 +160,7 @@ impl<T> RouteTable<T> {
 
     /// What the most specific pattern leads to that matches. The host is in lower case.
     pub fn find(&self, secure: bool, host: &str, path: &str) -> Option<&T> {
-        fn best<T>(
-            routes: Option<&Vec<(RoutePattern, T)>>,
-            matches: impl Fn(&RoutePattern) -> bool,
-        ) -> Option<&T> {
+        fn best<T>(routes: Option<&Vec<(RoutePattern, T)>>, matches: impl Fn(&RoutePattern) -> bool) -> Option<&T> {
             routes?.iter().find(|(pattern, _)| matches(pattern)).map(|(_, target)| target)
         }
         if let Some(found) = best(self.exact.get(host), |pattern| pattern.matches(secure, path)) {
