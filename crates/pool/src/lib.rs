@@ -15,4 +15,4 @@ mod rates;
 
 pub use choose::{Choice, choose};
 pub use directory::{Directory, Found, Worker};
-pub use pool::{Environment, Loaded, Pool};
+pub use pool::{Environment, Loaded, Observers, Pool};

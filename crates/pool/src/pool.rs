@@ -25,14 +25,17 @@ const ASSET_BYTES: u64 = 64 * 1024 * 1024;
 /// How long a version stays loaded that nobody asks for.
 const IDLE: Duration = Duration::from_secs(600);
 
+/// Who sees logs and events of a Worker.
+pub type Observers = Box<dyn Fn(&Worker) -> Arc<dyn Observer> + Send + Sync>;
+
 /// What isolates are given that is not their version's own.
 pub struct Environment {
     /// Where the store is asked, and nobody's request is held up.
     pub runtime: Handle,
     /// The client behind `fetch()` and `WebSocket`.
     pub outbound: skep_outbound::Client,
-    /// Who sees logs and events of a Worker.
-    pub observer: Box<dyn Fn(&Worker) -> Arc<dyn Observer> + Send + Sync>,
+    /// Asked once for each version that is loaded.
+    pub observer: Observers,
 }
 
 /// A version that is in use.

@@ -21,7 +21,7 @@ use skep_control::{Addresses, Control};
 use skep_exchange::wake;
 use skep_gateway::{BindError, Listener, Server, ServerLimits, SharedListener, TlsError};
 use skep_outbound::{AddressPolicy, Client};
-use skep_pool::{Directory, Environment, Pool};
+use skep_pool::{Directory, Environment, Observers, Pool};
 use skep_store::{KeyError, Store, StoreError};
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::watch;
@@ -93,8 +93,7 @@ async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), Se
     let listening = Arc::clone(&directory);
     store.subscribe(move |change| listening.apply(change)).await?;
     let outbound = outbound(settings)?;
-    let observe: Box<dyn Fn(&skep_pool::Worker) -> Arc<dyn skep_observe::Observer> + Send + Sync> =
-        Box::new(|_| Arc::new(skep_observe::Unobserved));
+    let observe: Observers = Box::new(|_| Arc::new(skep_observe::Unobserved));
     let pool = Pool::new(
         Arc::clone(&directory),
         store.clone(),
