@@ -5,12 +5,14 @@ mod assets;
 mod deployments;
 mod namespaces;
 mod own;
+mod promotions;
 mod schedules;
 mod scripts;
 mod secrets;
 mod services;
 mod settings;
 mod shapes;
+mod tails;
 mod user;
 mod versions;
 
@@ -30,6 +32,8 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         assets::endpoints(),
         schedules::endpoints(),
         namespaces::endpoints(),
+        tails::endpoints(),
+        promotions::endpoints(),
         own::endpoints(),
     ]
     .concat()

@@ -6,6 +6,7 @@ use http::header::{AUTHORIZATION, HeaderMap};
 use http::{Method, StatusCode};
 use matchit::Router;
 use skep_exchange::{Request, Response};
+use skep_observe::Tails;
 use skep_store::{Permission, Store, Token};
 
 use crate::api;
@@ -37,6 +38,7 @@ impl Addresses {
 pub struct Control {
     pub(crate) store: Store,
     pub(crate) trials: Box<dyn Trials>,
+    pub(crate) tails: Tails,
     pub(crate) addresses: Addresses,
     router: Router<Vec<Endpoint>>,
 }
@@ -46,7 +48,7 @@ impl Control {
     ///
     /// # Panics
     /// When two endpoints contradict each other: a test would have seen it.
-    pub fn new(store: Store, trials: Box<dyn Trials>, addresses: Addresses) -> Arc<Self> {
+    pub fn new(store: Store, trials: Box<dyn Trials>, tails: Tails, addresses: Addresses) -> Arc<Self> {
         let mut paths = std::collections::BTreeMap::<&str, Vec<Endpoint>>::new();
         for endpoint in api::endpoints() {
             paths.entry(endpoint.path).or_default().push(endpoint);
@@ -55,7 +57,7 @@ impl Control {
         for (path, endpoints) in paths {
             router.insert(path, endpoints).expect("the paths of the endpoints do not contradict each other");
         }
-        Arc::new(Self { store, trials, addresses, router })
+        Arc::new(Self { store, trials, tails, addresses, router })
     }
 
     /// Answers a call of the API.

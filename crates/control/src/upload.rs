@@ -240,7 +240,7 @@ impl Upload {
             let write = |module: &Module| {
                 let (kind, bytes, map) = raw(&module.content);
                 let source_map = map.map(|map| files.write(map)).transpose()?;
-                Ok(StoredModule { name: module.name.clone(), kind, file: files.write(bytes)?, source_map })
+                Ok(StoredModule { name: module.name.clone(), kind, file: files.write(bytes)?, source_map, code: None })
             };
             written.iter().map(write).collect()
         });

@@ -8,6 +8,7 @@ use http::{Method, Request, StatusCode};
 use serde_json::Value;
 use skep_control::{Access, Addresses, Control, Endpoint, Started, Trial, Trials, document, endpoints};
 use skep_exchange::Body;
+use skep_observe::Tails;
 use skep_store::{Account, Actor, MasterKeys, NewToken, Permission, Store, Zone};
 use skep_worker::Version;
 use tempfile::TempDir;
@@ -42,7 +43,7 @@ impl Site {
         let other = store.create_account("test", "Other", "other").await.expect("an account");
         let zone = store.add_zone(&Actor::platform(&own.id, "test"), "example.com", true).await.expect("a zone");
         let addresses = Addresses { domain: "localhost".to_owned(), scheme: "http", port: None };
-        let control = Control::new(store.clone(), Box::new(NoTrials), addresses);
+        let control = Control::new(store.clone(), Box::new(NoTrials), Tails::start().expect("a thread"), addresses);
         Self { _folder: folder, control, store, own, other, zone }
     }
 

@@ -217,6 +217,7 @@ fn spawn_builder(
         services: Arc::new(skep_isolate::NoServices),
         colors,
         inspector: true,
+        code: skep_isolate::Code::Compile,
     };
     let opened = move |project: Result<&Project, skep_bundle::BuildError>| {
         let opened = project.map(|project| {

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use papaya::HashMap;
 use skep_assets::{Answer, AssetHash, Contents, Encoding, Reading, Script, Server, Site};
 use skep_exchange::{Failure, Request, Response};
-use skep_isolate::{CacheStore, MemoryCache, Options, Slot};
+use skep_isolate::{CacheStore, Code, MemoryCache, Options, Slot};
 use skep_observe::Observer;
 use skep_store::{LoadError, Store, StoreError, VersionRecord};
 use skep_worker::{Compatibility, CompatibilityDate, Version};
 use tokio::runtime::Handle;
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::bindings::Bindings;
@@ -25,8 +26,8 @@ const ASSET_BYTES: u64 = 64 * 1024 * 1024;
 /// How long a version stays loaded that nobody asks for.
 const IDLE: Duration = Duration::from_secs(600);
 
-/// Who sees logs and events of a Worker.
-pub type Observers = Box<dyn Fn(&Worker) -> Arc<dyn Observer> + Send + Sync>;
+/// Who sees logs and events of a version of a Worker.
+pub type Observers = Box<dyn Fn(&Worker, Uuid) -> Arc<dyn Observer> + Send + Sync>;
 
 /// What isolates are given that is not their version's own.
 pub struct Environment {
@@ -127,7 +128,9 @@ impl Pool {
             None
         } else {
             let version = self.store.load_version(&worker.name, &record).await?;
-            Some(Slot::new(self.options(worker, version, site.clone())))
+            let code = Code::Use(Arc::new(self.store.load_code(&record).await));
+            let options = Options { code, ..self.options(worker, record.id, version, site.clone()) };
+            Some(Slot::new(options))
         };
         let loaded = Arc::new(Loaded { slot, site, used: AtomicU64::new(self.now()) });
         self.versions.pin().insert(version, Arc::clone(&loaded));
@@ -146,7 +149,7 @@ impl Pool {
     }
 
     /// What an isolate of a Worker is started with.
-    fn options(&self, worker: &Worker, version: Version, site: Option<Arc<Site>>) -> Options {
+    fn options(&self, worker: &Worker, id: Uuid, version: Version, site: Option<Arc<Site>>) -> Options {
         let bindings = Bindings {
             pool: Weak::clone(&self.own),
             account: (&*worker.account_id).into(),
@@ -160,9 +163,10 @@ impl Pool {
             outbound: self.environment.outbound.clone(),
             cache: cache as Arc<dyn CacheStore>,
             services: Arc::new(bindings),
-            observer: (self.environment.observer)(worker),
+            observer: (self.environment.observer)(worker, id),
             colors: false,
             inspector: false,
+            code: Code::Compile,
         }
     }
 
@@ -250,6 +254,21 @@ impl Pool {
         self.versions.pin().retain(|_, loaded| now.saturating_sub(loaded.used.load(Ordering::Relaxed)) < idle);
         self.caches.pin().retain(|worker, _| self.directory.worker(*worker).is_some());
         self.rates.sweep();
+    }
+
+    /// Lets go of every version and waits until their isolates have finished what is open, `waitUntil()` included; `grace` at
+    /// most. Gives whether all have.
+    pub async fn close(&self, grace: Duration) -> bool {
+        let mut closing = JoinSet::new();
+        {
+            let versions = self.versions.pin();
+            for slot in versions.values().filter_map(|loaded| loaded.slot.clone()) {
+                closing.spawn(async move { slot.close().await });
+            }
+            versions.clear();
+        }
+        let all = async { while closing.join_next().await.is_some() {} };
+        tokio::time::timeout(grace, all).await.is_ok()
     }
 
     /// How many versions are in use.

@@ -8,7 +8,10 @@
 
 mod cron;
 mod dispatch;
+mod eyes;
 mod first;
+mod promote;
+mod service;
 mod settings;
 mod stop;
 mod trial;
@@ -20,15 +23,18 @@ use std::time::Instant;
 use skep_control::{Addresses, Control};
 use skep_exchange::wake;
 use skep_gateway::{BindError, Listener, Server, ServerLimits, SharedListener, TlsError};
+use skep_observe::Tails;
 use skep_outbound::{AddressPolicy, Client};
 use skep_pool::{Directory, Environment, Observers, Pool};
-use skep_store::{KeyError, Store, StoreError};
+use skep_store::{Change, KeyError, Store, StoreError};
 use tokio::runtime::{Handle, Runtime};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::dispatch::Dispatch;
+use crate::eyes::Eyes;
 use crate::first::Admin;
 
+pub use service::{Service, ServiceError};
 pub use settings::{Given, MasterKey, Settings, SettingsError};
 
 /// Threads of the control plane.
@@ -91,13 +97,21 @@ async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), Se
 
     let directory = Arc::new(Directory::new(&settings.domain));
     let listening = Arc::clone(&directory);
-    store.subscribe(move |change| listening.apply(change)).await?;
+    let changed = Arc::new(Notify::new());
+    let notifying = Arc::clone(&changed);
+    let listener = move |change: &Change| {
+        listening.apply(change);
+        notifying.notify_one();
+    };
+    store.subscribe(listener).await?;
     let outbound = outbound(settings)?;
-    let observe: Observers = Box::new(|_| Arc::new(skep_observe::Unobserved));
+    let eyes = Eyes::new(Tails::start()?);
+    let seeing = Arc::clone(&eyes);
+    let observer: Observers = Box::new(move |worker, version| seeing.observer(worker, version));
     let pool = Pool::new(
         Arc::clone(&directory),
         store.clone(),
-        Environment { runtime: Handle::current(), outbound: outbound.clone(), observer: observe },
+        Environment { runtime: Handle::current(), outbound: outbound.clone(), observer },
     );
     let secure = settings.tls.is_some();
     let addresses = Addresses {
@@ -105,7 +119,8 @@ async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), Se
         scheme: if secure { "https" } else { "http" },
         port: Some(address.port()).filter(|port| *port != if secure { 443 } else { 80 }),
     };
-    let control = Control::new(store.clone(), Box::new(trial::ThrowAway::new(outbound)), addresses.clone());
+    let control =
+        Control::new(store.clone(), Box::new(trial::ThrowAway::new(outbound)), eyes.tails().clone(), addresses.clone());
     let (stop, stopped) = watch::channel(false);
     let dispatch = Arc::new(Dispatch::new(Arc::clone(&pool), control, Handle::current(), addresses.clone()));
 
@@ -120,14 +135,16 @@ async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), Se
         Ok(finished)
     });
     let threads = threads.collect::<io::Result<Vec<_>>>()?;
-    let sweeper = Arc::clone(&pool);
+    let (sweeper, tails) = (Arc::clone(&pool), eyes.tails().clone());
     tokio::spawn(async move {
         let mut ticks = tokio::time::interval(std::time::Duration::from_secs(10));
         loop {
             ticks.tick().await;
             sweeper.sweep();
+            tails.sweep();
         }
     });
+    tokio::spawn(promote::run(store.clone(), eyes, changed, Arc::clone(&tell)));
     tokio::spawn(cron::run(Arc::clone(&pool), store.clone(), Arc::clone(&tell)));
     announce(settings, &addresses, &admin, &directory, begun, &tell);
 
@@ -135,10 +152,14 @@ async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), Se
     tell("Stopping: no new connections; what is being handled may finish");
     dispatch.not_ready();
     stop.send_replace(true);
+    let deadline = Instant::now() + settings.grace;
     for finished in threads {
         if let Ok(served) = finished.await {
             served?;
         }
+    }
+    if !pool.close(deadline.saturating_duration_since(Instant::now())).await {
+        tell("Stopped before every waitUntil() task was done: they took longer than the grace period");
     }
     Ok(())
 }

@@ -1,10 +1,9 @@
 //! Starting an upload once, in an isolate that is thrown away.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use skep_control::{Started, Trial, TrialFailure, Trials};
-use skep_isolate::{Isolate, MemoryCache, Options};
+use skep_isolate::{Code, Isolate, MemoryCache, Options};
 use skep_outbound::Client;
 use skep_worker::Version;
 use tokio::sync::Semaphore;
@@ -27,7 +26,6 @@ impl Trials for ThrowAway {
     fn start(&self, version: Version) -> Trial<'_> {
         Box::pin(async move {
             let _permit = self.room.acquire().await;
-            let begun = Instant::now();
             let options = Options {
                 version: Arc::new(version),
                 outbound: self.outbound.clone(),
@@ -36,6 +34,7 @@ impl Trials for ThrowAway {
                 services: Arc::new(skep_isolate::NoServices),
                 colors: false,
                 inspector: false,
+                code: Code::Keep,
             };
             let isolate = Isolate::start(options).await.map_err(|error| {
                 let failure = error.failure();
@@ -45,7 +44,8 @@ impl Trials for ThrowAway {
             })?;
             Ok(Started {
                 handlers: isolate.handlers().iter().map(|event| event.handler().to_owned()).collect(),
-                startup_time_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+                code: isolate.code().iter().map(|(name, code)| (name.clone(), code.clone())).collect(),
+                startup_time_ms: u64::try_from(isolate.startup_cpu().as_millis()).unwrap_or(u64::MAX),
             })
         })
     }

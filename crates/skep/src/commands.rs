@@ -3,6 +3,7 @@
 pub(crate) mod dev;
 pub(crate) mod init;
 pub(crate) mod serve;
+pub(crate) mod service;
 pub(crate) mod types;
 
 use std::error::Error;

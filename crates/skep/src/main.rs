@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{dev, init, serve, types};
+use crate::commands::{dev, init, serve, service, types};
 
 /// A request is allocated on one thread and freed on another, which glibc's allocator is slow at.
 #[global_allocator]
@@ -29,6 +29,7 @@ enum Command {
     Init(init::Arguments),
     Dev(dev::Arguments),
     Serve(serve::Arguments),
+    Service(service::Arguments),
     Types(types::Arguments),
 }
 
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         Command::Init(arguments) => init::run(&arguments),
         Command::Dev(arguments) => dev::run(arguments, begun),
         Command::Serve(arguments) => serve::run(arguments, begun),
+        Command::Service(arguments) => service::run(arguments),
         Command::Types(arguments) => types::run(&arguments),
     };
     match outcome {

@@ -454,7 +454,7 @@ async fn insert_worker(transaction: &mut SqliteConnection, actor: &Actor, name: 
     Ok(worker)
 }
 
-async fn insert_deployment(
+pub(crate) async fn insert_deployment(
     transaction: &mut SqliteConnection,
     actor: &Actor,
     worker: &WorkerRecord,

@@ -48,7 +48,13 @@ fn version(store: &Store, source: &str, bindings: Vec<BindingRecord>) -> NewVers
     let content = Content {
         main: "index.js".to_owned(),
         service_worker: false,
-        modules: vec![StoredModule { name: "index.js".to_owned(), kind: ModuleKind::Script, file, source_map: None }],
+        modules: vec![StoredModule {
+            name: "index.js".to_owned(),
+            kind: ModuleKind::Script,
+            file,
+            source_map: None,
+            code: None,
+        }],
         compatibility_date: Some("2025-06-01".to_owned()),
         compatibility_flags: Vec::new(),
         cpu_ms: None,

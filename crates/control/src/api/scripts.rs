@@ -91,6 +91,7 @@ pub(crate) async fn commit(call: &mut Call, deploy: bool) -> ApiResult<Committed
         let started = call.control.trials.start(version).await.map_err(|failure| ApiError::script(failure.0))?;
         new.content.handlers = started.handlers;
         new.content.startup_time_ms = started.startup_time_ms;
+        call.store().keep_code(&mut new.content, started.code).await?;
     }
     let actor = call.actor();
     let annotations = new.annotations.clone();

@@ -1,6 +1,6 @@
 //! `skep serve`, and wrangler that is told to use it.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -70,11 +70,21 @@ impl Platform {
         serde_json::from_str(&answer.text).unwrap_or_else(|error| panic!("{path}: {error}: {}", answer.text))
     }
 
+    /// A call of the API's own part, whose paths begin with `/skep/v1`, with the first account's token.
+    pub(crate) async fn own(&self, method: Method, path: &str, sent: &str) -> Value {
+        let answer = self.call(&self.token, method, path.to_owned(), sent).await;
+        serde_json::from_str(&answer.text).unwrap_or_else(|error| panic!("{path}: {error}: {}", answer.text))
+    }
+
     /// A call of the API with a token.
     pub(crate) async fn api_as(&self, token: &str, method: Method, path: &str, sent: &str) -> Answer {
+        self.call(token, method, format!("/client/v4{path}"), sent).await
+    }
+
+    async fn call(&self, token: &str, method: Method, path: String, sent: &str) -> Answer {
         let request = Request::builder()
             .method(method)
-            .uri(format!("/client/v4{path}"))
+            .uri(path)
             .header("host", &self.host)
             .header("authorization", format!("Bearer {token}"))
             .header("content-type", "application/json");
@@ -110,9 +120,40 @@ impl Platform {
 
     /// A GET request to a host below the platform's domain, such as `hello.dev`.
     pub(crate) async fn get(&self, label: &str, path: &str) -> Answer {
-        let request = Request::get(path).header("host", format!("{label}.localhost:{}", self.port()));
+        self.get_with(label, path, &[]).await
+    }
+
+    /// The same with headers.
+    pub(crate) async fn get_with(&self, label: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut request = Request::get(path).header("host", format!("{label}.localhost:{}", self.port()));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
         let local = format!("127.0.0.1:{}", self.port());
         fetch(&local, request.body(body(String::new())).expect("a request")).await
+    }
+
+    /// A command that runs wrangler, told to use this platform.
+    pub(crate) fn with_wrangler(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command
+            .env("CLOUDFLARE_API_BASE_URL", format!("http://{}/client/v4", self.host))
+            .env("CLOUDFLARE_API_TOKEN", &self.token)
+            .env("CLOUDFLARE_ACCOUNT_ID", &self.account)
+            .env("WRANGLER_SEND_METRICS", "false")
+            .env("WRANGLER_SEND_ERROR_REPORTS", "false")
+            .env("WRANGLER_LOG_PATH", self.data.path().join("wrangler-logs"))
+            .env("CI", "true")
+            .env("NO_COLOR", "1")
+            .kill_on_drop(true);
+        command
+    }
+
+    /// A GET request. Nothing if the connection breaks.
+    pub(crate) async fn try_get(&self, label: &str, path: &str) -> Option<Answer> {
+        let request = Request::get(path).header("host", format!("{label}.localhost:{}", self.port()));
+        let request = request.body(body(String::new())).expect("a request");
+        try_fetch(&format!("127.0.0.1:{}", self.port()), request).await
     }
 
     /// Ends it as a crash does.
@@ -154,25 +195,25 @@ impl Wrangler {
         self.run_with(platform, folder, arguments, "").await
     }
 
-    /// The same with a text as its standard input.
-    pub(crate) async fn run_with(&self, platform: &Platform, folder: &Path, arguments: &[&str], input: &str) -> Ended {
-        let mut command = Command::new(&self.program);
+    fn command(&self, platform: &Platform, folder: &Path, arguments: &[&str]) -> Command {
+        let mut command = platform.with_wrangler(&self.program);
+        command.args(arguments).current_dir(folder).env("PATH", &self.path);
         command
-            .args(arguments)
-            .current_dir(folder)
-            .env("PATH", &self.path)
-            .env("CLOUDFLARE_API_BASE_URL", format!("http://{}/client/v4", platform.host))
-            .env("CLOUDFLARE_API_TOKEN", &platform.token)
-            .env("CLOUDFLARE_ACCOUNT_ID", &platform.account)
-            .env("WRANGLER_SEND_METRICS", "false")
-            .env("WRANGLER_SEND_ERROR_REPORTS", "false")
-            .env("WRANGLER_LOG_PATH", platform.data.path().join("wrangler-logs"))
-            .env("CI", "true")
-            .env("NO_COLOR", "1")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
+    }
+
+    /// Starts a command that goes on until it is told to stop. Gives what it prints, both streams in their order.
+    pub(crate) fn start(&self, platform: &Platform, folder: &Path, arguments: &[&str]) -> (Child, Output) {
+        let mut command = self.command(platform, folder, arguments);
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        command.stdin(Stdio::null()).stdout(writer.try_clone().expect("a pipe")).stderr(writer);
+        let process = command.spawn().expect("wrangler starts");
+        (process, Output::of(reader))
+    }
+
+    /// The same as [`Self::run`] with a text as its standard input.
+    pub(crate) async fn run_with(&self, platform: &Platform, folder: &Path, arguments: &[&str], input: &str) -> Ended {
+        let mut command = self.command(platform, folder, arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = command.spawn().expect("wrangler starts");
         let mut stdin = process.stdin.take().expect("a pipe");
         tokio::io::AsyncWriteExt::write_all(&mut stdin, input.as_bytes()).await.expect("it reads");
