@@ -122,7 +122,11 @@ impl Runtime {
         let mut runtime = Self { js, meter, guard, dispatcher, handlers, startup_cpu, code: HashMap::new() };
         if !matches!(options.code, Code::Compile) {
             // What was compiled is handed over by the event loop.
-            std::future::poll_fn(|context| Poll::Ready(drop(runtime.poll(context)))).await;
+            std::future::poll_fn(|context| {
+                let _ = runtime.poll(context);
+                Poll::Ready(())
+            })
+            .await;
             runtime.code = loader.take_code();
         }
         Ok(runtime)
