@@ -10,7 +10,7 @@ const FLOORS: [&[&str]; 9] = [
     &["skep-exchange", "skep-observe"],
     &["skep-assets", "skep-outbound", "skep-store"],
     &["skep-bundle", "skep-control", "skep-gateway"],
-    &["skep-web", "skep-scaffold"],
+    &["skep-client", "skep-scaffold", "skep-web"],
     &["skep-isolate"],
     &["skep-dev", "skep-pool", "skep-test-support"],
     &["skep-serve"],
