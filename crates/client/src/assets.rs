@@ -145,7 +145,8 @@ async fn read(bucket: &[String], assets: &BuiltAssets, types: &HashMap<AssetHash
         let hash = AssetHash::from_str(text);
         let hash = hash.map_err(|_| broken(&format!("the platform asks for {text}, which is no hash")))?;
         let path = assets.folder.file(hash);
-        let path = path.ok_or_else(|| broken(&format!("the platform asks for {text}, which is not in the manifest")))?;
+        let path =
+            path.ok_or_else(|| broken(&format!("the platform asks for {text}, which is not in the manifest")))?;
         let content_type = types.get(&hash).map_or(UNKNOWN, String::as_str);
         files.push((text.clone(), content_type.to_owned(), path.to_owned()));
     }

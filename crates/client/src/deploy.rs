@@ -198,12 +198,7 @@ fn hyphenated(id: &str) -> String {
 ///
 /// # Errors
 /// When a route or domain is somebody else's, or a cron expression is none.
-pub async fn apply_triggers(
-    api: &Api,
-    worker: &str,
-    config: &Config,
-    say: &(dyn Fn(Step) + Sync),
-) -> Result<Triggers> {
+pub async fn apply_triggers(api: &Api, worker: &str, config: &Config, say: &(dyn Fn(Step) + Sync)) -> Result<Triggers> {
     say(Step::Triggers);
     let deploy = &config.deploy;
     let own_address = deploy.workers_dev.unwrap_or(deploy.routes.is_empty());

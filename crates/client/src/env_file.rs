@@ -108,7 +108,9 @@ mod tests {
 
     #[test]
     fn a_shell_takes_values_literally() {
-        for (value, shown) in [("http://x:1/client/v4", "http://x:1/client/v4"), ("a b", "'a b'"), ("it's", r"'it'\''s'"), ("", "''")] {
+        for (value, shown) in
+            [("http://x:1/client/v4", "http://x:1/client/v4"), ("a b", "'a b'"), ("it's", r"'it'\''s'"), ("", "''")]
+        {
             assert_eq!(for_shell(value), shown);
         }
     }

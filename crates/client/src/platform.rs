@@ -250,10 +250,7 @@ mod tests {
         assert!(find(&elsewhere, &Variables::default(), Some(&login)).contains("no token for https://evil.example"));
         // A token for Cloudflare itself, beside a login.
         let cloudflare = Variables::from_pairs([("CLOUDFLARE_API_TOKEN", "real"), ("CLOUDFLARE_ACCOUNT_ID", "c")]);
-        assert_eq!(
-            find(&Given::default(), &cloudflare, Some(&login)),
-            "https://skep.example.com login-token a1 Login"
-        );
+        assert_eq!(find(&Given::default(), &cloudflare, Some(&login)), "https://skep.example.com login-token a1 Login");
         let base = Variables::from_pairs([("CLOUDFLARE_API_BASE_URL", "https://evil.example/client/v4")]);
         assert!(find(&Given::default(), &base, Some(&login)).contains("no token for https://evil.example"));
         // The same platform, named twice.

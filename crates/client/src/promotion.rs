@@ -268,7 +268,11 @@ impl Api {
                     }
                     last = now;
                 }
-                Ok(None) => return Err(Error::invalid(format!("the promotion is gone: {worker} was deleted, or deployed anew"))),
+                Ok(None) => {
+                    return Err(Error::invalid(format!(
+                        "the promotion is gone: {worker} was deleted, or deployed anew"
+                    )));
+                }
                 Err(Error::Unreachable { .. }) if missed < MOST_MISSED => missed += 1,
                 Err(error) => return Err(error),
             }
@@ -319,7 +323,16 @@ mod tests {
             assert_eq!(check(text), Ok(0.02), "{text}");
         }
         assert_eq!(check("error-rate>0%"), Ok(0.0));
-        for text in ["", "2%", "latency>2%", "error-rate<2%", "error-rate>2", "error-rate>100%", "error-rate>", "error-rate>-1%"] {
+        for text in [
+            "",
+            "2%",
+            "latency>2%",
+            "error-rate<2%",
+            "error-rate>2",
+            "error-rate>100%",
+            "error-rate>",
+            "error-rate>-1%",
+        ] {
             assert!(check(text).unwrap_err().contains("'error-rate>2%'"), "{text}");
         }
     }

@@ -31,7 +31,14 @@ const RESOURCES: [Resource; 4] = [
         id: "id",
     },
     Resource { kind: "d1", field: "id", path: "/d1/database", list: "", name: "name", id: "uuid" },
-    Resource { kind: "r2_bucket", field: "bucket_name", path: "/r2/buckets", list: "buckets", name: "name", id: "name" },
+    Resource {
+        kind: "r2_bucket",
+        field: "bucket_name",
+        path: "/r2/buckets",
+        list: "buckets",
+        name: "name",
+        id: "name",
+    },
     Resource { kind: "queue", field: "queue_name", path: "/queues", list: "", name: "queue_name", id: "queue_name" },
 ];
 

@@ -60,7 +60,9 @@ impl Upload {
     /// The form.
     pub fn form(&self) -> Form {
         let form = Form::default().field("metadata", Value::Object(self.metadata.clone()).to_string());
-        self.modules.iter().fold(form, |form, (name, content_type, content)| form.file(name, content_type, content.clone()))
+        self.modules
+            .iter()
+            .fold(form, |form, (name, content_type, content)| form.file(name, content_type, content.clone()))
     }
 
     /// The size of everything in bytes.

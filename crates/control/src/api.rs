@@ -2,7 +2,9 @@
 
 mod addresses;
 mod assets;
+mod crons;
 mod deployments;
+mod domains;
 mod namespaces;
 mod own;
 mod schedules;
@@ -31,6 +33,8 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         schedules::endpoints(),
         namespaces::endpoints(),
         own::endpoints(),
+        crons::endpoints(),
+        domains::endpoints(),
     ]
     .concat()
 }

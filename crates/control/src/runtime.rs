@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use skep_worker::Version;
 
@@ -26,4 +27,32 @@ pub type Trial<'t> = Pin<Box<dyn Future<Output = Result<Started, TrialFailure>> 
 pub trait Trials: Send + Sync {
     /// Starts it once.
     fn start(&self, version: Version) -> Trial<'_>;
+}
+
+/// How a scheduled handler did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ran {
+    /// Its own error, if it failed.
+    pub error: Option<String>,
+    /// How long it took.
+    pub wall: Duration,
+}
+
+/// A scheduled handler that runs.
+pub type Running<'t> = Pin<Box<dyn Future<Output = Option<Ran>> + Send + 't>>;
+
+/// Runs scheduled handlers for who asks, and not because they are due.
+pub trait Crons: Send + Sync {
+    /// Runs the handler of an account's Worker, with the version that has the largest share of the traffic. `due` is in milliseconds
+    /// since 1970. Nothing if nothing of the Worker is deployed.
+    fn run<'t>(&'t self, account: &'t str, worker: &'t str, cron: &'t str, due: i64) -> Running<'t>;
+}
+
+/// A text that is being fetched: an error says what went wrong, for a person.
+pub type Fetched<'t> = Pin<Box<dyn Future<Output = Result<String, String>> + Send + 't>>;
+
+/// Looks at what is on the web where somebody says that a domain is his.
+pub trait Proofs: Send + Sync {
+    /// The beginning of the text at a URL. Redirects are not followed, and addresses of the operator's own network are refused.
+    fn fetch(&self, url: String) -> Fetched<'_>;
 }

@@ -9,6 +9,7 @@
 mod cron;
 mod dispatch;
 mod first;
+mod proof;
 mod settings;
 mod stop;
 mod trial;
@@ -105,7 +106,13 @@ async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), Se
         scheme: if secure { "https" } else { "http" },
         port: Some(address.port()).filter(|port| *port != if secure { 443 } else { 80 }),
     };
-    let control = Control::new(store.clone(), Box::new(trial::ThrowAway::new(outbound)), addresses.clone());
+    let control = Control::new(
+        store.clone(),
+        Box::new(trial::ThrowAway::new(outbound.clone())),
+        Box::new(cron::ByHand(Arc::clone(&pool))),
+        Box::new(proof::Web(outbound)),
+        addresses.clone(),
+    );
     let (stop, stopped) = watch::channel(false);
     let dispatch = Arc::new(Dispatch::new(Arc::clone(&pool), control, Handle::current(), addresses.clone()));
 

@@ -89,9 +89,8 @@ impl Api {
 fn choose(versions: Vec<Version>, worker: &str, wanted: &str) -> Result<Version> {
     // Digits that begin an id may look like a number; a number has fewer of them.
     let number = wanted.strip_prefix('v').unwrap_or(wanted).parse::<i64>().ok().filter(|_| wanted.len() < 8);
-    let is_named = |version: &Version| {
-        Some(version.number) == number || version.annotations.tag.as_deref() == Some(wanted)
-    };
+    let is_named =
+        |version: &Version| Some(version.number) == number || version.annotations.tag.as_deref() == Some(wanted);
     let found = match versions.iter().position(is_named) {
         Some(index) => vec![index],
         None if wanted.len() < 4 => Vec::new(),
@@ -102,9 +101,9 @@ fn choose(versions: Vec<Version>, worker: &str, wanted: &str) -> Result<Version>
     };
     match found.as_slice() {
         [index] => Ok(versions.into_iter().nth(*index).unwrap_or_else(|| unreachable!("it was found"))),
-        [] => {
-            Err(Error::invalid(format!("{worker} has no version \"{wanted}\": see `skep versions list --name {worker}`")))
-        }
+        [] => Err(Error::invalid(format!(
+            "{worker} has no version \"{wanted}\": see `skep versions list --name {worker}`"
+        ))),
         several => Err(Error::invalid(format!(
             "\"{wanted}\" begins the ids of {} versions of {worker}: write more digits",
             several.len()
@@ -126,8 +125,10 @@ mod tests {
 
     #[test]
     fn a_version_is_found_by_what_people_write() {
-        let versions = || vec![version("1234abcd-x", 3, Some("v2.0")), version("1234ffff-x", 2, None), version("99", 1, None)];
-        let check = |wanted: &str| choose(versions(), "w", wanted).map(|version| version.number).map_err(|e| e.to_string());
+        let versions =
+            || vec![version("1234abcd-x", 3, Some("v2.0")), version("1234ffff-x", 2, None), version("99", 1, None)];
+        let check =
+            |wanted: &str| choose(versions(), "w", wanted).map(|version| version.number).map_err(|e| e.to_string());
         assert_eq!(check("3"), Ok(3));
         assert_eq!(check("v2"), Ok(2));
         assert_eq!(check("v2.0"), Ok(3));

@@ -96,3 +96,23 @@ impl Api {
         self.send::<Value>(Method::DELETE, Root::Account, &path, Sent::Nothing).await.map(drop)
     }
 }
+
+/// What a Worker answers that has secrets and no code yet.
+const EMPTY: &str =
+    "export default { fetch: () => new Response(\"This Worker is not deployed yet.\\n\", { status: 404 }) };\n";
+
+impl Api {
+    /// Makes a Worker that has no code yet, so that secrets can be put. Nothing of it is deployed.
+    ///
+    /// # Errors
+    /// When it cannot be called so.
+    pub async fn create_empty_worker(&self, worker: &str) -> Result<()> {
+        let metadata = value!({ "main_module": "index.js", "compatibility_date": "2026-01-01" });
+        let form = Form::default().field("metadata", metadata.to_string()).file(
+            "index.js",
+            "application/javascript+module",
+            EMPTY,
+        );
+        self.upload_version(worker, form).await.map(drop)
+    }
+}

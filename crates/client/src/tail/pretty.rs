@@ -199,18 +199,28 @@ mod tests {
                 "✘ [ERROR] TypeError: no",
             ],
         );
-        check(json!({ "outcome": "canceled", "eventTimestamp": 5, "event": { "request": {} } }), &["[missing request] - Canceled @ <5>"]);
+        check(
+            json!({ "outcome": "canceled", "eventTimestamp": 5, "event": { "request": {} } }),
+            &["[missing request] - Canceled @ <5>"],
+        );
     }
 
     #[test]
     fn all_other_events() {
         let event = |event: Value, outcome: &str, expect: &str| {
-            check(json!({ "outcome": outcome, "eventTimestamp": 5, "entrypoint": "Admin", "logs": [], "exceptions": [], "event": event }), &[expect]);
+            check(
+                json!({ "outcome": outcome, "eventTimestamp": 5, "entrypoint": "Admin", "logs": [], "exceptions": [], "event": event }),
+                &[expect],
+            );
         };
         event(json!({ "cron": "*/5 * * * *", "scheduledTime": 7 }), "ok", "\"*/5 * * * *\" @ <7> - Ok");
         event(json!({ "scheduledTime": "1970-01-01T00:00:00.009Z" }), "ok", "Alarm @ <9> - Ok");
         event(json!({ "queue": "q", "batchSize": 1 }), "exceededCpu", "Queue q (1 message) - Exceeded CPU Limit @ <5>");
-        event(json!({ "queue": "q", "batchSize": 2 }), "exceededMemory", "Queue q (2 messages) - Exceeded Memory Limit @ <5>");
+        event(
+            json!({ "queue": "q", "batchSize": 2 }),
+            "exceededMemory",
+            "Queue q (2 messages) - Exceeded Memory Limit @ <5>",
+        );
         event(json!({ "rpcMethod": "add" }), "ok", "Admin.add - Ok @ <5>");
         event(json!({ "mailFrom": "a", "rcptTo": "b", "rawSize": 3 }), "ok", "Email from:a to:b size:3 @ <5> - Ok");
         event(

@@ -156,14 +156,29 @@ impl Wrangler {
 
     /// The same with a text as its standard input.
     pub(crate) async fn run_with(&self, platform: &Platform, folder: &Path, arguments: &[&str], input: &str) -> Ended {
+        let mut command = self.command(platform, folder, arguments);
+        command
+            .env("CLOUDFLARE_API_BASE_URL", format!("http://{}/client/v4", platform.host))
+            .env("CLOUDFLARE_API_TOKEN", &platform.token)
+            .env("CLOUDFLARE_ACCOUNT_ID", &platform.account);
+        end(command, input).await
+    }
+
+    /// The same without being told where the platform is: what the folder says counts.
+    pub(crate) async fn run_bare(&self, platform: &Platform, folder: &Path, arguments: &[&str]) -> Ended {
+        let mut command = self.command(platform, folder, arguments);
+        for name in ["CLOUDFLARE_API_BASE_URL", "CLOUDFLARE_API_TOKEN", "CLOUDFLARE_ACCOUNT_ID"] {
+            command.env_remove(name);
+        }
+        end(command, "").await
+    }
+
+    fn command(&self, platform: &Platform, folder: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command
             .args(arguments)
             .current_dir(folder)
             .env("PATH", &self.path)
-            .env("CLOUDFLARE_API_BASE_URL", format!("http://{}/client/v4", platform.host))
-            .env("CLOUDFLARE_API_TOKEN", &platform.token)
-            .env("CLOUDFLARE_ACCOUNT_ID", &platform.account)
             .env("WRANGLER_SEND_METRICS", "false")
             .env("WRANGLER_SEND_ERROR_REPORTS", "false")
             .env("WRANGLER_LOG_PATH", platform.data.path().join("wrangler-logs"))
@@ -173,15 +188,20 @@ impl Wrangler {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
-        let mut process = command.spawn().expect("wrangler starts");
-        let mut stdin = process.stdin.take().expect("a pipe");
-        tokio::io::AsyncWriteExt::write_all(&mut stdin, input.as_bytes()).await.expect("it reads");
-        drop(stdin);
-        let output = tokio::time::timeout(PATIENCE * 2, process.wait_with_output()).await;
-        let output = output.expect("wrangler ends").expect("it ran");
-        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-        Ended { code: output.status.code(), output: text(&output.stdout), errors: text(&output.stderr) }
+        command
     }
+}
+
+/// Runs wrangler to its end, with a text as its standard input.
+async fn end(mut command: Command, input: &str) -> Ended {
+    let mut process = command.spawn().expect("wrangler starts");
+    let mut stdin = process.stdin.take().expect("a pipe");
+    tokio::io::AsyncWriteExt::write_all(&mut stdin, input.as_bytes()).await.expect("it reads");
+    drop(stdin);
+    let output = tokio::time::timeout(PATIENCE * 2, process.wait_with_output()).await;
+    let output = output.expect("wrangler ends").expect("it ran");
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    Ended { code: output.status.code(), output: text(&output.stdout), errors: text(&output.stderr) }
 }
 
 /// Installs a package into an empty folder.
