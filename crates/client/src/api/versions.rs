@@ -89,9 +89,8 @@ impl Api {
 fn choose(versions: Vec<Version>, worker: &str, wanted: &str) -> Result<Version> {
     // Digits that begin an id may look like a number; a number has fewer of them.
     let number = wanted.strip_prefix('v').unwrap_or(wanted).parse::<i64>().ok().filter(|_| wanted.len() < 8);
-    let is_named =
-        |version: &Version| Some(version.number) == number || version.annotations.tag.as_deref() == Some(wanted);
-    let found = match versions.iter().position(is_named) {
+    let tagged = versions.iter().position(|version| version.annotations.tag.as_deref() == Some(wanted));
+    let found = match tagged.or_else(|| versions.iter().position(|version| Some(version.number) == number)) {
         Some(index) => vec![index],
         None if wanted.len() < 4 => Vec::new(),
         None => {

@@ -61,6 +61,12 @@ async fn add_domain(mut call: Call) -> ApiResult {
     if pattern.host() != name {
         return Err(ApiError::bad(format!("\"{name}\" is not a domain: no wildcard, scheme or path")));
     }
+    let own = &call.control.addresses.domain;
+    let is_own = name == *own || name.strip_suffix(own).is_some_and(|rest| rest.ends_with('.'));
+    if is_own && !sent.trusted {
+        // Who has a Worker there could prove its name, and keep it when the Worker is another account's.
+        return Err(ApiError::bad(format!("{name} is the platform's own: Workers answer there without a route")));
+    }
     let operator = call.token.as_ref().is_some_and(|token| token.permissions.contains(&Permission::Operator));
     if sent.trusted && !operator {
         return Err(ApiError::forbidden("operator"));

@@ -17,7 +17,8 @@ use crate::output;
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// The version: its id or the beginning of it, its number, or its tag. Without one: the one that had all traffic before
-    version: Option<String>,
+    #[arg(value_name = "VERSION")]
+    wanted: Option<String>,
     /// Why
     #[arg(long, value_name = "TEXT")]
     message: Option<String>,
@@ -35,7 +36,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     block_on(async {
         let worker = arguments.selection.worker()?;
         let api = connection.api().await?;
-        if arguments.version.is_none()
+        if arguments.wanted.is_none()
             && let Some(promotion) = api.promotion(&worker).await?.filter(|running| running.state == State::Running)
         {
             let version = &promotion.version_id;
@@ -52,7 +53,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
             }
             return Ok(());
         }
-        let version = target(&api, &worker, arguments.version.as_deref()).await?;
+        let version = target(&api, &worker, arguments.wanted.as_deref()).await?;
         output::confirm(&format!("Give all traffic of {worker} to the version {version}?"), arguments.yes)?;
         let annotations = Annotations {
             message: arguments.message.clone(),

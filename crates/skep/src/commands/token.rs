@@ -39,7 +39,8 @@ enum Command {
     /// Revoke a token
     Revoke {
         /// Its id, or its name if no other has that
-        token: String,
+        #[arg(value_name = "TOKEN")]
+        revoked: String,
     },
 }
 
@@ -115,17 +116,18 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
                 let heads = ["ID", "NAME", "PERMISSIONS", "WORKER", "EXPIRES"];
                 output::table(heads, &tokens.iter().map(row).collect::<Vec<_>>());
             }
-            Command::Revoke { token } => {
-                let named: Vec<Token> = api.tokens().await?.into_iter().filter(|known| known.name == *token).collect();
+            Command::Revoke { revoked } => {
+                let named: Vec<Token> =
+                    api.tokens().await?.into_iter().filter(|known| known.name == *revoked).collect();
                 let id = match named.as_slice() {
                     [known] => known.id.clone(),
-                    [] => token.clone(),
-                    _ => return Err(format!("several tokens are called \"{token}\": name one by its id").into()),
+                    [] => revoked.clone(),
+                    _ => return Err(format!("several tokens are called \"{revoked}\": name one by its id").into()),
                 };
                 api.revoke_token(&id).await?;
                 match connection.json {
                     true => output::document(&json!({ "revoked": id })),
-                    false => output::line(&format!("Revoked {token}")),
+                    false => output::line(&format!("Revoked {revoked}")),
                 }
             }
         }

@@ -29,7 +29,8 @@ enum Command {
     /// Show a version
     View {
         /// The version: its id or the beginning of it, its number, its tag, or latest
-        version: String,
+        #[arg(value_name = "VERSION")]
+        wanted: String,
         #[command(flatten)]
         selection: Selection,
     },
@@ -55,7 +56,7 @@ pub(crate) fn run(arguments: Arguments) -> Outcome {
     block_on(async {
         match &arguments.command {
             Command::List(selection) => list(connection, &selection.worker()?).await,
-            Command::View { version, selection } => view(connection, &selection.worker()?, version).await,
+            Command::View { wanted, selection } => view(connection, &selection.worker()?, wanted).await,
             Command::Upload(given) => upload(connection, given).await,
             Command::Deploy { versions, message, gradual, selection } => {
                 let worker = selection.worker()?;

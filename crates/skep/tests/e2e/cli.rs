@@ -178,9 +178,14 @@ async fn assets_bindings_and_triggers() {
 #[tokio::test]
 async fn a_domain_is_proved_by_a_file() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    let platform = Platform::start().await;
-    let person = Person::of(&platform).await;
-    // The only name that leads to a server of this test's own, where it may listen.
+    // The only name that leads to a server of this test's own, where it may listen, is not to be the platform's.
+    let data = std::sync::Arc::new(tempfile::TempDir::new().expect("a folder"));
+    let platform = Platform::over(data, &["--domain", "skep.test"]).await;
+    let person = Person::new();
+    let url = format!("http://127.0.0.1:{}", platform.host.rsplit_once(':').expect("a port").1);
+    person.does(person.home(), &["login", "--url", &url, "--token", &platform.token]).await;
+    let own = person.fails(person.home(), &["domains", "add", "hello.dev.skep.test"]).await;
+    assert!(own.contains("the platform's own"), "{own}");
     let Ok(listener) = tokio::net::TcpListener::bind("127.0.0.1:80").await else { return };
     let added = person.json(person.home(), &["domains", "add", "localhost"]).await;
     let content = text(&added, "/proof/file/content");
