@@ -11,7 +11,7 @@ const FLOORS: [&[&str]; 10] = [
     &["skep-observe"],
     &["skep-assets", "skep-outbound", "skep-store"],
     &["skep-bundle", "skep-control", "skep-gateway"],
-    &["skep-web", "skep-scaffold"],
+    &["skep-client", "skep-scaffold", "skep-web"],
     &["skep-isolate"],
     &["skep-dev", "skep-pool", "skep-test-support"],
     &["skep-serve"],
@@ -23,12 +23,16 @@ const KNOW_V8: [&str; 2] = ["skep-isolate", "skep-web"];
 const UNSAFE: [&str; 2] = ["skep-isolate", "skep-fiber"];
 /// The only room that may know SQL.
 const KNOWS_SQL: &str = "skep-store";
-/// Who serves requests and who changes what is served: they know the store, and not each other.
-const APART: [(&str, &str); 4] = [
+/// Rooms that do not know each other: who serves requests and who changes what is served know the store; commands know the API.
+const APART: [(&str, &str); 7] = [
     ("skep-control", "skep-pool"),
     ("skep-control", "skep-gateway"),
     ("skep-pool", "skep-control"),
     ("skep-gateway", "skep-control"),
+    // Commands know the platform by its API alone.
+    ("skep-client", "skep-control"),
+    ("skep-client", "skep-gateway"),
+    ("skep-client", "skep-store"),
 ];
 /// The longest file in lines. A longer one wants a second room.
 const LONGEST_FILE: usize = 600;

@@ -4,12 +4,14 @@
 //! follow <https://developers.cloudflare.com/workers/wrangler/configuration/>.
 
 pub(crate) mod bindings;
+mod deploy;
 mod find;
 mod keys;
 mod read;
 mod sections;
 pub(crate) mod settings;
 
+pub use deploy::{Deploy, Route};
 pub use read::is_valid_name;
 
 use std::net::IpAddr;
@@ -50,6 +52,8 @@ pub struct Config {
     pub crons: Vec<String>,
     /// Settings of the development server.
     pub dev: Dev,
+    /// What concerns deploys only.
+    pub deploy: Deploy,
     /// Logs and traces.
     pub observability: Observability,
     /// Static files.

@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 use crate::diagnostic::{Diagnostic, Location};
 use crate::files;
 
+/// Variables of a `.env` that are for wrangler and `skep` and not for the Worker: `skep env --write` puts a token there.
+const FOR_COMMANDS: [&str; 3] = ["CLOUDFLARE_API_BASE_URL", "CLOUDFLARE_API_TOKEN", "CLOUDFLARE_ACCOUNT_ID"];
+
 /// What the files of a project say.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct EnvFiles {
@@ -47,7 +50,8 @@ pub(crate) fn read(
         let local = PathBuf::from(format!("{}.local", path.display()));
         names.extend([path, local]);
     }
-    let files = merge(root, &names, false)?;
+    let mut files = merge(root, &names, false)?;
+    files.values.retain(|name, _| !FOR_COMMANDS.contains(&name.as_str()));
     inputs.extend(files.inputs);
     Ok(EnvFiles { values: expand(&files.values), inputs })
 }

@@ -5,6 +5,7 @@ mod support;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use serde_json::json;
 use skep_bundle::{Mode, Options, Project};
 use support::options;
 
@@ -175,10 +176,45 @@ fn environments() {
 }
 
 #[test]
-fn a_deploy_says_more() {
-    let text = r#"{ "main": "b.js", "compatibility_date": "2026-10-06", "routes": ["a.com/*"], "placement": { "mode": "smart" } }"#;
-    let shown = open("wrangler.jsonc", text, |options| options.mode = Mode::Deploy);
-    assert_eq!(shown.matches("is not supported yet").count(), 2, "{shown}");
+fn what_concerns_deploys_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = r#"{
+        "name": "a", "main": "b.js", "compatibility_date": "2026-10-06", "workers_dev": false, "keep_vars": true,
+        "routes": ["a.com/*", { "pattern": "b.com", "custom_domain": true }, { "pattern": "c.com/*", "zone_name": "c.com" }],
+        "triggers": { "crons": [] }, "placement": { "mode": "smart" }, "migrations": [{ "tag": "v1", "new_classes": ["X"] }],
+        "kv_namespaces": [{ "binding": "KV", "id": "k", "preview_id": "p" }, { "binding": "NEW" }],
+        "d1_databases": [{ "binding": "D1", "database_name": "orders", "database_id": "d", "migrations_dir": "m" }],
+        "queues": { "producers": [{ "binding": "QUEUE", "queue": "jobs", "delivery_delay": 5 }] },
+        "workflows": [{ "binding": "FLOW", "name": "flow", "class_name": "Flow" }],
+        "durable_objects": { "bindings": [{ "name": "OBJECT", "class_name": "X" }] },
+        "services": [{ "binding": "SERVICE", "service": "x", "entrypoint": "Part", "remote": true }],
+        "ratelimits": [{ "name": "LIMIT", "namespace_id": "1", "simple": { "limit": 1, "period": 60 } }],
+        "assets": { "directory": "public", "binding": "ASSETS" }
+    }"#;
+    std::fs::write(folder.path().join("wrangler.jsonc"), text).unwrap();
+    let project = Project::open(options(folder.path(), Mode::Deploy)).unwrap();
+    let deploy = &project.config().deploy;
+    assert_eq!((deploy.workers_dev, deploy.preview_urls, deploy.keep_vars), (Some(false), None, true));
+    assert_eq!(deploy.crons, Some(Vec::new()));
+    let routes: Vec<_> = deploy.routes.iter().map(|route| (route.pattern.as_str(), route.custom_domain)).collect();
+    assert_eq!(routes, [("a.com/*", false), ("b.com", true), ("c.com/*", false)]);
+    assert_eq!(deploy.routes[2].zone_name.as_deref(), Some("c.com"));
+    assert_eq!(deploy.migrations, [json!({ "tag": "v1", "new_classes": ["X"] })]);
+    assert_eq!(deploy.settings.get("placement"), Some(&json!({ "mode": "smart" })));
+    assert_eq!(
+        json!(deploy.bindings),
+        json!([
+            { "name": "KV", "type": "kv_namespace", "namespace_id": "k" },
+            { "name": "NEW", "type": "kv_namespace" },
+            { "name": "D1", "type": "d1", "id": "d" },
+            { "name": "QUEUE", "type": "queue", "queue_name": "jobs", "delivery_delay": 5 },
+            { "name": "LIMIT", "type": "ratelimit", "namespace_id": "1", "simple": { "limit": 1, "period": 60 } },
+            { "name": "ASSETS", "type": "assets" },
+            { "name": "OBJECT", "type": "durable_object_namespace", "class_name": "X" },
+            { "name": "SERVICE", "type": "service", "service": "x", "entrypoint": "Part" },
+            { "name": "FLOW", "type": "workflow", "workflow_name": "flow", "class_name": "Flow" },
+        ])
+    );
 }
 
 #[test]

@@ -2,7 +2,9 @@
 
 mod addresses;
 mod assets;
+mod crons;
 mod deployments;
+mod domains;
 mod namespaces;
 mod own;
 mod promotions;
@@ -35,6 +37,8 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         tails::endpoints(),
         promotions::endpoints(),
         own::endpoints(),
+        crons::endpoints(),
+        domains::endpoints(),
     ]
     .concat()
 }

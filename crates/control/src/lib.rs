@@ -19,7 +19,7 @@ mod upload;
 
 pub use endpoint::{Access, Endpoint};
 pub use openapi::document;
-pub use runtime::{Started, Trial, TrialFailure, Trials};
+pub use runtime::{Crons, Fetched, Proofs, Ran, Running, Runtime, Started, Trial, TrialFailure, Trials};
 pub use server::{Addresses, Control};
 
 /// Every endpoint there is.

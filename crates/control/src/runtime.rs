@@ -2,9 +2,23 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use bytes::Bytes;
+use skep_observe::Tails;
 use skep_worker::Version;
+
+/// Those who run Workers, as far as the control plane needs them.
+pub struct Runtime {
+    /// Starts what is uploaded.
+    pub trials: Box<dyn Trials>,
+    /// Runs scheduled handlers by hand.
+    pub crons: Box<dyn Crons>,
+    /// Looks for proofs that a domain is somebody's.
+    pub proofs: Box<dyn Proofs>,
+    /// Live tails.
+    pub tails: Tails,
+}
 
 /// What is known of a version that was started once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,4 +43,32 @@ pub type Trial<'t> = Pin<Box<dyn Future<Output = Result<Started, TrialFailure>> 
 pub trait Trials: Send + Sync {
     /// Starts it once.
     fn start(&self, version: Version) -> Trial<'_>;
+}
+
+/// How a scheduled handler did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ran {
+    /// Its own error, if it failed.
+    pub error: Option<String>,
+    /// How long it took.
+    pub wall: Duration,
+}
+
+/// A scheduled handler that runs.
+pub type Running<'t> = Pin<Box<dyn Future<Output = Option<Ran>> + Send + 't>>;
+
+/// Runs scheduled handlers for who asks, and not because they are due.
+pub trait Crons: Send + Sync {
+    /// Runs the handler of an account's Worker, with the version that has the largest share of the traffic. `due` is in milliseconds
+    /// since 1970. Nothing if nothing of the Worker is deployed.
+    fn run<'t>(&'t self, account: &'t str, worker: &'t str, cron: &'t str, due: i64) -> Running<'t>;
+}
+
+/// A text that is being fetched: an error says what went wrong, for a person.
+pub type Fetched<'t> = Pin<Box<dyn Future<Output = Result<String, String>> + Send + 't>>;
+
+/// Looks at what is on the web where somebody says that a domain is his.
+pub trait Proofs: Send + Sync {
+    /// The beginning of the text at a URL. Redirects are not followed, and addresses of the operator's own network are refused.
+    fn fetch(&self, url: String) -> Fetched<'_>;
 }

@@ -6,14 +6,13 @@ use http::header::{AUTHORIZATION, HeaderMap};
 use http::{Method, StatusCode};
 use matchit::Router;
 use skep_exchange::{Request, Response};
-use skep_observe::Tails;
 use skep_store::{Permission, Store, Token};
 
 use crate::api;
 use crate::call::Call;
 use crate::endpoint::{Access, Endpoint};
 use crate::error::{ApiError, ApiResult};
-use crate::runtime::Trials;
+use crate::runtime::Runtime;
 
 /// How Workers are reached, for answers that name addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,8 +36,7 @@ impl Addresses {
 /// The control plane.
 pub struct Control {
     pub(crate) store: Store,
-    pub(crate) trials: Box<dyn Trials>,
-    pub(crate) tails: Tails,
+    pub(crate) runtime: Runtime,
     pub(crate) addresses: Addresses,
     router: Router<Vec<Endpoint>>,
 }
@@ -48,7 +46,7 @@ impl Control {
     ///
     /// # Panics
     /// When two endpoints contradict each other: a test would have seen it.
-    pub fn new(store: Store, trials: Box<dyn Trials>, tails: Tails, addresses: Addresses) -> Arc<Self> {
+    pub fn new(store: Store, runtime: Runtime, addresses: Addresses) -> Arc<Self> {
         let mut paths = std::collections::BTreeMap::<&str, Vec<Endpoint>>::new();
         for endpoint in api::endpoints() {
             paths.entry(endpoint.path).or_default().push(endpoint);
@@ -57,7 +55,7 @@ impl Control {
         for (path, endpoints) in paths {
             router.insert(path, endpoints).expect("the paths of the endpoints do not contradict each other");
         }
-        Arc::new(Self { store, trials, tails, addresses, router })
+        Arc::new(Self { store, runtime, addresses, router })
     }
 
     /// Answers a call of the API.

@@ -6,7 +6,10 @@ use std::sync::Arc;
 use http::header::AUTHORIZATION;
 use http::{Method, Request, StatusCode};
 use serde_json::Value;
-use skep_control::{Access, Addresses, Control, Endpoint, Started, Trial, Trials, document, endpoints};
+use skep_control::{
+    Access, Addresses, Control, Crons, Endpoint, Fetched, Proofs, Running, Runtime, Started, Trial, Trials, document,
+    endpoints,
+};
 use skep_exchange::Body;
 use skep_observe::Tails;
 use skep_store::{Account, Actor, MasterKeys, NewToken, Permission, Store, Zone};
@@ -22,6 +25,21 @@ struct NoTrials;
 impl Trials for NoTrials {
     fn start(&self, _: Version) -> Trial<'_> {
         Box::pin(std::future::ready(Ok(Started::default())))
+    }
+}
+
+/// Runs nothing, and finds nothing on the web.
+struct Nobody;
+
+impl Crons for Nobody {
+    fn run<'t>(&'t self, _: &'t str, _: &'t str, _: &'t str, _: i64) -> Running<'t> {
+        Box::pin(std::future::ready(None))
+    }
+}
+
+impl Proofs for Nobody {
+    fn fetch(&self, _: String) -> Fetched<'_> {
+        Box::pin(std::future::ready(Err("nothing is there".to_owned())))
     }
 }
 
@@ -43,7 +61,13 @@ impl Site {
         let other = store.create_account("test", "Other", "other").await.expect("an account");
         let zone = store.add_zone(&Actor::platform(&own.id, "test"), "example.com", true).await.expect("a zone");
         let addresses = Addresses { domain: "localhost".to_owned(), scheme: "http", port: None };
-        let control = Control::new(store.clone(), Box::new(NoTrials), Tails::start().expect("a thread"), addresses);
+        let runtime = Runtime {
+            trials: Box::new(NoTrials),
+            crons: Box::new(Nobody),
+            proofs: Box::new(Nobody),
+            tails: Tails::start().expect("a thread"),
+        };
+        let control = Control::new(store.clone(), runtime, addresses);
         Self { _folder: folder, control, store, own, other, zone }
     }
 

@@ -2,9 +2,10 @@
 //! replayed.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
+use skep_control::{Crons, Ran, Running};
 use skep_pool::{Pool, Worker};
 use skep_store::{Actor, Cron, Store, Timestamp};
 
@@ -55,6 +56,23 @@ async fn fire(pool: Arc<Pool>, store: Store, worker: Arc<Worker>, cron: String, 
     }
     if let Err(problem) = pool.scheduled(&worker, &cron, due).await {
         tell(&format!("The cron trigger \"{cron}\" of {} failed: {problem}", worker.name));
+    }
+}
+
+/// Runs handlers for who asks.
+pub(crate) struct ByHand(pub(crate) Arc<Pool>);
+
+impl Crons for ByHand {
+    fn run<'t>(&'t self, account: &'t str, worker: &'t str, cron: &'t str, due: Timestamp) -> Running<'t> {
+        Box::pin(async move {
+            let worker = self.0.directory().named(account, worker)?;
+            if worker.deployment().is_empty() {
+                return None;
+            }
+            let begun = Instant::now();
+            let error = self.0.scheduled(&worker, cron, due).await.err();
+            Some(Ran { error, wall: begun.elapsed() })
+        })
     }
 }
 

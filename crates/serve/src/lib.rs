@@ -11,6 +11,7 @@ mod dispatch;
 mod eyes;
 mod first;
 mod promote;
+mod proof;
 mod service;
 mod settings;
 mod stop;
@@ -119,8 +120,13 @@ async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), Se
         scheme: if secure { "https" } else { "http" },
         port: Some(address.port()).filter(|port| *port != if secure { 443 } else { 80 }),
     };
-    let control =
-        Control::new(store.clone(), Box::new(trial::ThrowAway::new(outbound)), eyes.tails().clone(), addresses.clone());
+    let runtime = skep_control::Runtime {
+        trials: Box::new(trial::ThrowAway::new(outbound.clone())),
+        crons: Box::new(cron::ByHand(Arc::clone(&pool))),
+        proofs: Box::new(proof::Web(outbound)),
+        tails: eyes.tails().clone(),
+    };
+    let control = Control::new(store.clone(), runtime, addresses.clone());
     let (stop, stopped) = watch::channel(false);
     let dispatch = Arc::new(Dispatch::new(Arc::clone(&pool), control, Handle::current(), addresses.clone()));
 

@@ -1,10 +1,30 @@
 //! One file for each command.
 
+pub(crate) mod completions;
+mod connection;
+pub(crate) mod cron;
+pub(crate) mod delete;
+pub(crate) mod deploy;
+pub(crate) mod deployments;
 pub(crate) mod dev;
+pub(crate) mod domains;
+pub(crate) mod env;
 pub(crate) mod init;
+pub(crate) mod login;
+pub(crate) mod logout;
+pub(crate) mod man;
+pub(crate) mod open;
+mod project;
+pub(crate) mod rollback;
+pub(crate) mod routes;
+pub(crate) mod secret;
 pub(crate) mod serve;
 pub(crate) mod service;
+pub(crate) mod tail;
+pub(crate) mod token;
 pub(crate) mod types;
+pub(crate) mod versions;
+pub(crate) mod whoami;
 
 use std::error::Error;
 
@@ -18,4 +38,12 @@ fn today() -> CompatibilityDate {
     let date = time::OffsetDateTime::now_utc().date();
     let text = format!("{:04}-{:02}-{:02}", date.year(), u8::from(date.month()), date.day());
     text.parse().unwrap_or(CompatibilityDate::FIRST)
+}
+
+/// Runs what a command does until it is done.
+fn block_on<T>(future: impl Future<Output = Result<T, Box<dyn Error>>>) -> Result<T, Box<dyn Error>> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let result = runtime.block_on(future);
+    runtime.shutdown_background();
+    result
 }

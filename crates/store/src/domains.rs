@@ -142,6 +142,30 @@ impl Store {
         Ok(transaction.commit().await?)
     }
 
+    /// Removes a domain, by its id.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when the account has no such domain, [`StoreError::Invalid`] when a route or a custom domain is in it.
+    pub async fn remove_zone(&self, actor: &Actor, id: &str) -> StoreResult<()> {
+        let mut writer = self.write().await;
+        let mut transaction = writer.begin().await?;
+        const USED: &str = "SELECT pattern AS used FROM routes WHERE zone_id = $1 UNION ALL SELECT hostname FROM domains WHERE zone_id = $1 LIMIT 1";
+        if let Some(row) = sqlx::query(USED).bind(id).fetch_optional(&mut *transaction).await? {
+            let used: String = row.try_get("used")?;
+            return Err(StoreError::Invalid(format!(
+                "{used} is in this domain and answered by a Worker: remove it first"
+            )));
+        }
+        let row = sqlx::query("DELETE FROM zones WHERE id = $1 AND account_id = $2 RETURNING name")
+            .bind(id)
+            .bind(&actor.account_id)
+            .fetch_optional(&mut *transaction)
+            .await?
+            .ok_or_else(|| StoreError::NotFound("the account has no such domain".to_owned()))?;
+        record(&mut transaction, actor, "domain.remove", &row.try_get::<String, _>("name")?, &json!({})).await?;
+        Ok(transaction.commit().await?)
+    }
+
     /// An account's domains, by name.
     ///
     /// # Errors

@@ -37,7 +37,7 @@ pub(crate) enum Support {
     Works,
     /// It declares bindings.
     Binding,
-    /// It concerns deploys only, and is not supported there yet.
+    /// It concerns deploys only.
     Deploy,
     /// Not supported yet.
     Missing,

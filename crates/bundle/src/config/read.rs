@@ -9,10 +9,10 @@ use skep_worker::{Binding, BindingKind, Compatibility, CompatibilityError};
 use super::find::Found;
 use super::keys::{Checker, Scope, Support, keys};
 use super::settings::Settings;
-use super::{Bundling, Config, bindings};
+use super::{Bundling, Config, bindings, deploy};
 use crate::diagnostic::Diagnostic;
 use crate::document::{Document, Node};
-use crate::options::{Mode, Options};
+use crate::options::Options;
 
 /// Keys that a build tool adds to a configuration it generates.
 const GENERATED_KEYS: &[&str] =
@@ -150,6 +150,7 @@ impl Reader<'_> {
             limits,
             crons: strings(settings.get("triggers").and_then(|triggers| triggers.get("crons"))).unwrap_or_default(),
             dev,
+            deploy: deploy::read(&settings),
             observability,
             assets,
             upload_source_maps: settings.boolean("upload_source_maps").unwrap_or(true),
@@ -181,9 +182,7 @@ impl Reader<'_> {
     fn warn_of_unsupported(&mut self) {
         for key in keys() {
             let entry = self.settings.entry(key.name).filter(|entry| !entry.node.is_empty());
-            let is_missing = key.support == Support::Missing
-                || (key.support == Support::Deploy && self.options.mode == Mode::Deploy);
-            if let Some(entry) = entry.filter(|_| is_missing) {
+            if let Some(entry) = entry.filter(|_| key.support == Support::Missing) {
                 let warning = self.settings.warning(entry, format!("\"{}\" is not supported yet", key.name));
                 self.warnings.push(warning.hint("it has no effect; everything else works as it says"));
             }

@@ -1,9 +1,8 @@
-//! What Cloudflare's API does not have, or has elsewhere: tokens, members, the audit log, domains and their proof.
+//! What Cloudflare's API does not have, or has elsewhere: tokens, members, the audit log.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use skep_store::{NewToken, Permission, Zone};
-use skep_worker::RoutePattern;
+use skep_store::{NewToken, Permission};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -29,8 +28,6 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         endpoint!(DELETE "/skep/v1/accounts/{account_id}/members/{email}", writes, "Remove a member", remove_member),
         endpoint!(GET "/skep/v1/accounts/{account_id}/audit", reads, "Who changed what, newest first", audit),
         endpoint!(POST "/skep/v1/accounts/{account_id}/accounts", Access::Account(Permission::Operator), "Make another account, and a token for it", create_account),
-        endpoint!(GET "/skep/v1/accounts/{account_id}/domains", Access::Account(Permission::WorkersRead), "Domains, proved or not", domains),
-        endpoint!(POST "/skep/v1/accounts/{account_id}/domains", Access::Account(Permission::WorkersWrite), "Add a domain: the answer says how to prove it", add_domain),
     ]
 }
 
@@ -134,44 +131,4 @@ async fn create_account(mut call: Call) -> ApiResult {
     Ok(Answer::ok(
         json!({ "id": account.id, "name": account.name, "subdomain": account.subdomain, "token": token.reveal() }),
     ))
-}
-
-fn shown_domain(zone: &Zone) -> Value {
-    json!({
-        "id": zone.id,
-        "name": zone.name,
-        "verified_on": zone.verified_on.map(date),
-        "proof": {
-            "dns": { "type": "TXT", "name": format!("_skep.{}", zone.name), "value": zone.challenge },
-            "file": { "url": format!("http://{}/.well-known/skep-verify.txt", zone.name), "content": zone.challenge },
-        },
-    })
-}
-
-async fn domains(call: Call) -> ApiResult {
-    let zones = call.store().zones(call.account()).await?;
-    Ok(Answer::ok(zones.iter().map(shown_domain).collect::<Vec<_>>()))
-}
-
-#[derive(Deserialize)]
-struct DomainSent {
-    name: String,
-    /// The owner of the machine needs no proof.
-    #[serde(default)]
-    trusted: bool,
-}
-
-async fn add_domain(mut call: Call) -> ApiResult {
-    let sent: DomainSent = call.json().await?;
-    let name = sent.name.to_ascii_lowercase();
-    let pattern = RoutePattern::parse(&name).map_err(|error| ApiError::bad(error.to_string()))?;
-    if pattern.host() != name {
-        return Err(ApiError::bad(format!("\"{name}\" is not a domain: no wildcard, scheme or path")));
-    }
-    let operator = call.token.as_ref().is_some_and(|token| token.permissions.contains(&Permission::Operator));
-    if sent.trusted && !operator {
-        return Err(ApiError::forbidden("operator"));
-    }
-    let zone = call.store().add_zone(&call.actor(), &name, sent.trusted).await?;
-    Ok(Answer::ok(shown_domain(&zone)))
 }

@@ -88,7 +88,8 @@ pub(crate) async fn commit(call: &mut Call, deploy: bool) -> ApiResult<Committed
             bindings,
         };
         let version = call.store().describe_version(&name, &trial, modules)?;
-        let started = call.control.trials.start(version).await.map_err(|failure| ApiError::script(failure.0))?;
+        let started =
+            call.control.runtime.trials.start(version).await.map_err(|failure| ApiError::script(failure.0))?;
         new.content.handlers = started.handlers;
         new.content.startup_time_ms = started.startup_time_ms;
         call.store().keep_code(&mut new.content, started.code).await?;

@@ -42,7 +42,7 @@ fn shown(id: Uuid, expires: SystemTime, url: Option<String>) -> Value {
 }
 
 async fn list(call: Call) -> ApiResult {
-    let sessions = call.control.tails.list(call.account(), call.worker_name());
+    let sessions = call.control.runtime.tails.list(call.account(), call.worker_name());
     let shown: Vec<Value> = sessions.into_iter().map(|(id, expires)| shown(id, expires, None)).collect();
     Ok(Answer::ok(shown))
 }
@@ -59,7 +59,7 @@ async fn create(mut call: Call) -> ApiResult {
     call.worker().await?;
     let filters =
         Filters::new(sent.filters, call.client.as_deref()).map_err(|error| ApiError::bad(error.to_string()))?;
-    let made = call.control.tails.create(call.account(), call.worker_name(), filters);
+    let made = call.control.runtime.tails.create(call.account(), call.worker_name(), filters);
     let (id, expires) =
         made.map_err(|refused: Refused| ApiError::new(StatusCode::TOO_MANY_REQUESTS, 10057, refused.to_string()))?;
     let host = call.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or(&call.control.addresses.domain);
@@ -70,14 +70,14 @@ async fn create(mut call: Call) -> ApiResult {
 
 async fn end(call: Call) -> ApiResult {
     let id = Uuid::parse_str(call.parameter("tail_id")).ok();
-    let ended = id.is_some_and(|id| call.control.tails.end(call.account(), call.worker_name(), id));
+    let ended = id.is_some_and(|id| call.control.runtime.tails.end(call.account(), call.worker_name(), id));
     if ended { Ok(Answer::done()) } else { Err(ApiError::not_found(10007, Refused::Gone.to_string())) }
 }
 
 async fn watch(call: Call) -> ApiResult {
     let id = Uuid::parse_str(call.parameter("tail_id")).map_err(|_| ApiError::authentication())?;
     let (ours, theirs) = WebSocket::pair();
-    let connection = call.control.tails.connect(id, ours.sender).map_err(|_| ApiError::authentication())?;
+    let connection = call.control.runtime.tails.connect(id, ours.sender).map_err(|_| ApiError::authentication())?;
     let mut receiver = ours.receiver;
     tokio::spawn(async move {
         // What a viewer says changes nothing; when it goes, the session is over.

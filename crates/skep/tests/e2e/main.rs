@@ -4,6 +4,8 @@
 //! them slow and not wrong.
 
 mod c3;
+mod cli;
+mod cli_errors;
 mod crash;
 mod inspector;
 mod keys;

@@ -1,5 +1,6 @@
 //! What the tests share: projects in temporary folders, the `skep` command, what it prints, and an HTTP client.
 
+mod cli;
 mod devtools;
 mod http;
 mod output;
@@ -11,6 +12,7 @@ pub(crate) mod tls;
 
 use std::time::Duration;
 
+pub(crate) use cli::Person;
 pub(crate) use devtools::DevTools;
 pub(crate) use http::{Answer, body, fetch, fetch_over, get};
 pub(crate) use output::Output;

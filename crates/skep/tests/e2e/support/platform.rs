@@ -212,17 +212,30 @@ impl Wrangler {
 
     /// The same as [`Self::run`] with a text as its standard input.
     pub(crate) async fn run_with(&self, platform: &Platform, folder: &Path, arguments: &[&str], input: &str) -> Ended {
-        let mut command = self.command(platform, folder, arguments);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut process = command.spawn().expect("wrangler starts");
-        let mut stdin = process.stdin.take().expect("a pipe");
-        tokio::io::AsyncWriteExt::write_all(&mut stdin, input.as_bytes()).await.expect("it reads");
-        drop(stdin);
-        let output = tokio::time::timeout(PATIENCE * 2, process.wait_with_output()).await;
-        let output = output.expect("wrangler ends").expect("it ran");
-        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-        Ended { code: output.status.code(), output: text(&output.stdout), errors: text(&output.stderr) }
+        end(self.command(platform, folder, arguments), input).await
     }
+
+    /// The same without being told where the platform is: what the folder says counts.
+    pub(crate) async fn run_bare(&self, platform: &Platform, folder: &Path, arguments: &[&str]) -> Ended {
+        let mut command = self.command(platform, folder, arguments);
+        for name in ["CLOUDFLARE_API_BASE_URL", "CLOUDFLARE_API_TOKEN", "CLOUDFLARE_ACCOUNT_ID"] {
+            command.env_remove(name);
+        }
+        end(command, "").await
+    }
+}
+
+/// Runs wrangler to its end, with a text as its standard input.
+async fn end(mut command: Command, input: &str) -> Ended {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut process = command.spawn().expect("wrangler starts");
+    let mut stdin = process.stdin.take().expect("a pipe");
+    tokio::io::AsyncWriteExt::write_all(&mut stdin, input.as_bytes()).await.expect("it reads");
+    drop(stdin);
+    let output = tokio::time::timeout(PATIENCE * 2, process.wait_with_output()).await;
+    let output = output.expect("wrangler ends").expect("it ran");
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    Ended { code: output.status.code(), output: text(&output.stdout), errors: text(&output.stderr) }
 }
 
 /// Installs a package into an empty folder.
