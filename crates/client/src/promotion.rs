@@ -11,9 +11,9 @@ use crate::api::{Api, Root, Sent, segment};
 use crate::error::{Error, NO_ENDPOINT, Result};
 
 /// The most steps.
-const MOST_STEPS: usize = 100;
-/// The longest time between two steps.
-const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
+const MOST_STEPS: usize = 20;
+/// The longest time between two steps: a week.
+const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long the platform may be away while a promotion is followed.
 const MOST_MISSED: u32 = 30;
 
@@ -67,7 +67,7 @@ impl FromStr for Every {
         };
         let time = number.checked_mul(unit).map(Duration::from_secs).ok_or_else(wrong)?;
         if time.is_zero() || time > LONGEST {
-            return Err(format!("{text} between two steps cannot be: it must be from 1s to 30d"));
+            return Err(format!("{text} between two steps cannot be: it must be from 1s to 7d"));
         }
         Ok(Self(time))
     }
