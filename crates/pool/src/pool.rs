@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use papaya::HashMap;
 use skep_assets::{Answer, AssetHash, Contents, Encoding, Reading, Script, Server, Site};
 use skep_exchange::{Failure, Request, Response};
-use skep_isolate::{CacheStore, MemoryCache, Options, Slot};
+use skep_isolate::{CacheStore, MemoryCache, Options, Rates, Slot};
 use skep_observe::Observer;
 use skep_store::{LoadError, Store, StoreError, VersionRecord};
 use skep_worker::{Compatibility, CompatibilityDate, Version};
@@ -16,7 +16,6 @@ use uuid::Uuid;
 
 use crate::bindings::Bindings;
 use crate::directory::{Directory, Worker};
-use crate::rates::Rates;
 
 /// Responses that one Worker's `caches` may keep, in bytes.
 const CACHE_BYTES: usize = 16 * 1024 * 1024;
@@ -76,7 +75,7 @@ impl Pool {
             loading: Mutex::default(),
             caches: HashMap::new(),
             assets: Server::new(Arc::new(contents), ASSET_BYTES),
-            rates: Rates::new(),
+            rates: Rates::default(),
             own: Weak::clone(own),
             begun: Instant::now(),
         })

@@ -3,6 +3,7 @@
 //! Each file is about one subject. Tests wait for what they expect and never for a time, so that a busy machine makes
 //! them slow and not wrong.
 
+mod assets;
 mod c3;
 mod crash;
 mod inspector;
