@@ -54,6 +54,9 @@ pub enum ServeError {
         /// What the system said.
         source: io::Error,
     },
+    /// Another process serves the data directory.
+    #[error("{0} is in use by another skep serve: stop that one, or give this one another --data-dir")]
+    InUse(String),
     /// The command that prints the master key failed.
     #[error("the command of master_key_command failed: {0}")]
     KeyCommand(String),
@@ -84,6 +87,7 @@ pub fn run(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), ServeE
 }
 
 async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), ServeError> {
+    let _lock = first::lock(&settings.data_dir)?;
     let keys = first::master_keys(settings)?;
     let store = Store::open(&settings.data_dir, keys).await?;
     let admin = first::account(&store, settings).await?;
@@ -91,7 +95,7 @@ async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), Se
 
     let directory = Arc::new(Directory::new(&settings.domain));
     let listening = Arc::clone(&directory);
-    store.subscribe(move |change| listening.apply(change)).await?;
+    store.subscribe(move |changes| listening.apply(changes)).await?;
     let outbound = outbound(settings)?;
     let observe: Observers = Box::new(|_| Arc::new(skep_observe::Unobserved));
     let pool = Pool::new(
@@ -105,9 +109,11 @@ async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), Se
         scheme: if secure { "https" } else { "http" },
         port: Some(address.port()).filter(|port| *port != if secure { 443 } else { 80 }),
     };
-    let control = Control::new(store.clone(), Box::new(trial::ThrowAway::new(outbound)), addresses.clone());
+    let control =
+        Control::new(store.clone(), Box::new(trial::ThrowAway::new(outbound, Arc::clone(&pool))), addresses.clone());
     let (stop, stopped) = watch::channel(false);
-    let dispatch = Arc::new(Dispatch::new(Arc::clone(&pool), control, Handle::current(), addresses.clone()));
+    let dispatch =
+        Arc::new(Dispatch::new(Arc::clone(&pool), control, Handle::current(), addresses.clone(), Arc::clone(&tell)));
 
     let threads = listeners.into_iter().map(|shared| {
         let (dispatch, stopped, grace) = (Arc::clone(&dispatch), stopped.clone(), settings.grace);

@@ -4,6 +4,7 @@
 //! them slow and not wrong.
 
 mod assets;
+mod bad_input;
 mod c3;
 mod crash;
 mod inspector;
