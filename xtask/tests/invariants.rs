@@ -66,7 +66,7 @@ impl Room {
 fn rooms() -> Vec<Room> {
     let mut folders: Vec<PathBuf> =
         fs::read_dir(root().join("crates")).unwrap().map(|entry| entry.unwrap().path()).collect();
-    folders.extend(["xtask", "bench"].map(|name| root().join(name)));
+    folders.extend(["xtask", "bench", "fuzz"].map(|name| root().join(name)));
     let room = |folder: PathBuf| {
         let manifest = fs::read_to_string(folder.join("Cargo.toml")).unwrap().parse().unwrap();
         Room { folder, manifest }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use skep_observe::Tails;
 use skep_worker::Version;
+use uuid::Uuid;
 
 /// Those who run Workers, as far as the control plane needs them.
 pub struct Runtime {
@@ -39,10 +40,17 @@ pub struct TrialFailure(pub String);
 /// A start that is going on.
 pub type Trial<'t> = Pin<Box<dyn Future<Output = Result<Started, TrialFailure>> + Send + 't>>;
 
-/// Starts a version in a throw-away isolate, under the limits of a start.
+/// A preparation that is going on.
+pub type Preparation<'t> = Pin<Box<dyn Future<Output = ()> + Send + 't>>;
+
+/// Starts versions before they get requests.
 pub trait Trials: Send + Sync {
-    /// Starts it once.
+    /// Starts a version once in a throw-away isolate, under the limits of a start: before it is kept.
     fn start(&self, version: Version) -> Trial<'_>;
+
+    /// Has a version of a Worker started where its requests will go: before it is deployed, so that the first of them need not
+    /// wait. Nothing is said of what goes wrong: the version was tried before.
+    fn prepare(&self, worker: Uuid, version: Uuid) -> Preparation<'_>;
 }
 
 /// How a scheduled handler did.

@@ -7,14 +7,15 @@ use http::header::AUTHORIZATION;
 use http::{Method, Request, StatusCode};
 use serde_json::Value;
 use skep_control::{
-    Access, Addresses, Control, Crons, Endpoint, Fetched, Proofs, Running, Runtime, Started, Trial, Trials, document,
-    endpoints,
+    Access, Addresses, Control, Crons, Endpoint, Fetched, Preparation, Proofs, Running, Runtime, Started, Trial,
+    Trials, document, endpoints,
 };
 use skep_exchange::Body;
 use skep_observe::Tails;
 use skep_store::{Account, Actor, MasterKeys, NewToken, Permission, Store, Zone};
 use skep_worker::Version;
 use tempfile::TempDir;
+use uuid::Uuid;
 
 /// Endpoints that everybody may call.
 const PUBLIC: [&str; 1] = ["/openapi.json"];
@@ -25,6 +26,10 @@ struct NoTrials;
 impl Trials for NoTrials {
     fn start(&self, _: Version) -> Trial<'_> {
         Box::pin(std::future::ready(Ok(Started::default())))
+    }
+
+    fn prepare(&self, _: Uuid, _: Uuid) -> Preparation<'_> {
+        Box::pin(std::future::ready(()))
     }
 }
 

@@ -12,6 +12,7 @@ mod limits;
 mod loader;
 mod loopback;
 mod meter;
+mod rates;
 mod runtime;
 mod slot;
 mod thread;
@@ -37,6 +38,7 @@ use crate::runtime::RunEvent;
 use crate::thread::{Command, Started};
 
 pub use inspector::{InspectorMessage, InspectorSession};
+pub use rates::Rates;
 pub use skep_web::events::Finished;
 pub use skep_web::services::{
     Entrypoint, NoServices, RateLimit, ServiceFuture, ServiceTarget, Services, ended, no_such_worker,

@@ -61,6 +61,9 @@ pub enum ServeError {
         /// What the system said.
         source: io::Error,
     },
+    /// Another process serves the data directory.
+    #[error("{0} is in use by another skep serve: stop that one, or give this one another --data-dir")]
+    InUse(String),
     /// The command that prints the master key failed.
     #[error("the command of master_key_command failed: {0}")]
     KeyCommand(String),
@@ -91,6 +94,7 @@ pub fn run(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), ServeE
 }
 
 async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), ServeError> {
+    let _lock = first::lock(&settings.data_dir)?;
     let keys = first::master_keys(settings)?;
     let store = Store::open(&settings.data_dir, keys).await?;
     let admin = first::account(&store, settings).await?;
@@ -100,8 +104,8 @@ async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), Se
     let listening = Arc::clone(&directory);
     let changed = Arc::new(Notify::new());
     let notifying = Arc::clone(&changed);
-    let listener = move |change: &Change| {
-        listening.apply(change);
+    let listener = move |changes: &[Change]| {
+        listening.apply(changes);
         notifying.notify_one();
     };
     store.subscribe(listener).await?;
@@ -121,14 +125,15 @@ async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), Se
         port: Some(address.port()).filter(|port| *port != if secure { 443 } else { 80 }),
     };
     let runtime = skep_control::Runtime {
-        trials: Box::new(trial::ThrowAway::new(outbound.clone())),
+        trials: Box::new(trial::ThrowAway::new(outbound.clone(), Arc::clone(&pool))),
         crons: Box::new(cron::ByHand(Arc::clone(&pool))),
         proofs: Box::new(proof::Web(outbound)),
         tails: eyes.tails().clone(),
     };
     let control = Control::new(store.clone(), runtime, addresses.clone());
     let (stop, stopped) = watch::channel(false);
-    let dispatch = Arc::new(Dispatch::new(Arc::clone(&pool), control, Handle::current(), addresses.clone()));
+    let dispatch =
+        Arc::new(Dispatch::new(Arc::clone(&pool), control, Handle::current(), addresses.clone(), Arc::clone(&tell)));
 
     let threads = listeners.into_iter().map(|shared| {
         let (dispatch, stopped, grace) = (Arc::clone(&dispatch), stopped.clone(), settings.grace);

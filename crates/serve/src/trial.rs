@@ -1,24 +1,27 @@
-//! Starting an upload once, in an isolate that is thrown away.
+//! Starting an upload once, in an isolate that is thrown away, and again before it is deployed, where its requests will go.
 
 use std::sync::Arc;
 
-use skep_control::{Started, Trial, TrialFailure, Trials};
+use skep_control::{Preparation, Started, Trial, TrialFailure, Trials};
 use skep_isolate::{Code, Isolate, MemoryCache, Options};
 use skep_outbound::Client;
+use skep_pool::Pool;
 use skep_worker::Version;
 use tokio::sync::Semaphore;
+use uuid::Uuid;
 
 /// Trials at once: each is a thread with a heap.
 const AT_ONCE: usize = 2;
 
 pub(crate) struct ThrowAway {
     outbound: Client,
+    pool: Arc<Pool>,
     room: Semaphore,
 }
 
 impl ThrowAway {
-    pub(crate) fn new(outbound: Client) -> Self {
-        Self { outbound, room: Semaphore::new(AT_ONCE) }
+    pub(crate) fn new(outbound: Client, pool: Arc<Pool>) -> Self {
+        Self { outbound, pool, room: Semaphore::new(AT_ONCE) }
     }
 }
 
@@ -48,5 +51,9 @@ impl Trials for ThrowAway {
                 startup_time_ms: u64::try_from(isolate.startup_cpu().as_millis()).unwrap_or(u64::MAX),
             })
         })
+    }
+
+    fn prepare(&self, worker: Uuid, version: Uuid) -> Preparation<'_> {
+        Box::pin(self.pool.prepare(worker, version))
     }
 }

@@ -104,9 +104,9 @@ impl Store {
         self.0.listeners.write().unwrap_or_else(PoisonError::into_inner).push(listener);
     }
 
-    /// Tells of a change that is committed. The writer is still held.
-    pub(crate) fn tell(&self, _: &Writer<'_>, change: &Change) {
-        self.0.listeners.read().unwrap_or_else(PoisonError::into_inner).iter().for_each(|listener| listener(change));
+    /// Tells of changes that are committed. The writer is still held.
+    pub(crate) fn tell(&self, _: &Writer<'_>, changes: &[Change]) {
+        self.0.listeners.read().unwrap_or_else(PoisonError::into_inner).iter().for_each(|listener| listener(changes));
     }
 }
 

@@ -47,4 +47,4 @@ pub use versions::{
     Annotations, AssetsRecord, BindingRecord, Content, Deployment, ModuleKind, NewDeployment, NewVersion, StoredModule,
     VersionRecord,
 };
-pub use workers::{Committed, WorkerRecord, WorkerSettings};
+pub use workers::{Committed, Upload, WorkerRecord, WorkerSettings};

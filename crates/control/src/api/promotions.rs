@@ -41,6 +41,9 @@ async fn show(call: Call) -> ApiResult {
 
 async fn begin(mut call: Call) -> ApiResult {
     let sent: NewPromotion = call.json().await?;
+    let worker = call.worker().await?.id;
+    // It is started before anybody is sent to it.
+    call.control.runtime.trials.prepare(worker, sent.version_id).await;
     let promotion = call.store().begin_promotion(&call.actor(), call.worker_name(), sent).await?;
     Ok(Answer::ok(shown(&promotion)))
 }

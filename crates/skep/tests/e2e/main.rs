@@ -3,6 +3,8 @@
 //! Each file is about one subject. Tests wait for what they expect and never for a time, so that a busy machine makes
 //! them slow and not wrong.
 
+mod assets;
+mod bad_input;
 mod c3;
 mod cli;
 mod cli_errors;

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use hyper::body::Bytes;
 use hyper::{Method, Request};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -41,10 +42,23 @@ impl Platform {
     /// Starts it over a data directory.
     pub(crate) async fn over(data: std::sync::Arc<TempDir>, arguments: &[&str]) -> Self {
         let folder = data.path().join("data");
-        let folder = folder.to_str().expect("a path").to_owned();
-        let arguments =
-            [&["serve", "--data-dir", &folder, "--listen", "127.0.0.1:0", "--allow-loopback"], arguments].concat();
-        let mut command = command(data.path(), &arguments);
+        let command = command(data.path(), &Self::arguments(&folder, arguments));
+        Self::spawn(data, command, |_| folder).await
+    }
+
+    /// The arguments of `skep serve` over a data directory.
+    pub(crate) fn arguments<'a>(folder: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
+        let folder = folder.to_str().expect("a path");
+        [&["serve", "--data-dir", folder, "--listen", "127.0.0.1:0", "--allow-loopback"], more].concat()
+    }
+
+    /// Runs a command that becomes `skep serve`. `folder` gives the data directory, as this process sees it, for the command's
+    /// process id.
+    pub(crate) async fn spawn(
+        data: std::sync::Arc<TempDir>,
+        mut command: Command,
+        folder: impl FnOnce(u32) -> PathBuf,
+    ) -> Self {
         let (reader, writer) = std::io::pipe().expect("a pipe");
         command.stdout(writer.try_clone().expect("a pipe")).stderr(writer);
         let process = command.spawn().expect("the command starts");
@@ -54,7 +68,8 @@ impl Platform {
         let mut platform = Self { process, output, host, account, token, data };
         platform.output.until("Ready on http://").await;
         platform.host = platform.output.until(" ").await;
-        platform.token = fs::read_to_string(Path::new(&folder).join("admin-token")).expect("a token").trim().to_owned();
+        let folder = folder(platform.process.id().expect("it runs"));
+        platform.token = fs::read_to_string(folder.join("admin-token")).expect("a token").trim().to_owned();
         let accounts = platform.api(Method::GET, "/accounts", "").await;
         platform.account = accounts["result"][0]["id"].as_str().expect("an account").to_owned();
         platform
@@ -62,6 +77,11 @@ impl Platform {
 
     fn port(&self) -> &str {
         self.host.rsplit_once(':').expect("a port").1
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port())
     }
 
     /// A call of the API with the first account's token.
@@ -92,8 +112,8 @@ impl Platform {
         fetch(&local, request.body(body(sent.to_owned())).expect("a request")).await
     }
 
-    /// Uploads a Worker and deploys it. Gives nothing if the connection broke.
-    pub(crate) async fn upload(&self, name: &str, modules: &[(&str, String)]) -> Option<Value> {
+    /// The body of an upload: metadata, and the modules by their names.
+    pub(crate) fn form(modules: &[(&str, String)]) -> String {
         let mut form = String::new();
         let mut part = |name: &str, kind: &str, content: &str| {
             form += &format!(
@@ -105,14 +125,25 @@ impl Platform {
             let kind = if name.ends_with(".js") { "application/javascript+module" } else { "text/plain" };
             part(name, kind, content);
         }
-        form += "--B--\r\n";
-        let request = Request::put(format!("/client/v4/accounts/{}/workers/scripts/{name}", self.account))
+        form + "--B--\r\n"
+    }
+
+    /// The request that uploads a Worker and deploys it. Its form is to follow.
+    pub(crate) fn put(&self, name: &str) -> hyper::http::request::Builder {
+        Request::put(format!("/client/v4/accounts/{}/workers/scripts/{name}", self.account))
             .header("host", &self.host)
             .header("authorization", format!("Bearer {}", self.token))
             .header("content-type", "multipart/form-data; boundary=B")
-            .body(body(form))
-            .expect("a request");
-        let answer = try_fetch(&format!("127.0.0.1:{}", self.port()), request).await?;
+    }
+
+    /// Sends a request to the API. Nothing if the connection broke.
+    pub(crate) async fn send(&self, request: hyper::http::request::Builder, sent: impl Into<Bytes>) -> Option<Answer> {
+        try_fetch(&self.address(), request.body(body(sent)).expect("a request")).await
+    }
+
+    /// Uploads a Worker and deploys it. Gives nothing if the connection broke.
+    pub(crate) async fn upload(&self, name: &str, modules: &[(&str, String)]) -> Option<Value> {
+        let answer = self.send(self.put(name), Self::form(modules)).await?;
         let answer: Value = serde_json::from_str(&answer.text).ok()?;
         assert_eq!(answer["success"], true, "{answer}");
         Some(answer)
