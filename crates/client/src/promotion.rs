@@ -169,7 +169,7 @@ pub struct Promotion {
     pub rollback_on: Option<Map<String, Value>>,
     /// Which step it is at, from 0 on.
     pub step: usize,
-    /// The version's share now.
+    /// The version's share now: none after a rollback.
     pub percentage: f64,
     /// How it stands.
     pub state: State,
@@ -191,6 +191,11 @@ pub struct Promotion {
 }
 
 impl Promotion {
+    /// The share of the step that it is at, in percent; after a rollback, of the step that it failed at.
+    pub fn share(&self) -> f64 {
+        self.steps.get(self.step).copied().unwrap_or(self.percentage)
+    }
+
     /// An error unless the version has all the traffic, or still may get it.
     ///
     /// # Errors
@@ -200,7 +205,7 @@ impl Promotion {
             State::Running | State::Done => Ok(()),
             State::RolledBack | State::Stopped => Err(Error::RolledBack {
                 version: self.version_id.clone(),
-                percentage: self.percentage,
+                percentage: self.share(),
                 reason: self.reason.clone().unwrap_or_else(|| "no reason given".to_owned()),
             }),
         }
@@ -356,10 +361,10 @@ mod tests {
     #[test]
     fn an_answer_is_read() {
         let text = r#"{"id":"p","version_id":"v2","from":"v1","steps":[1,10,50,100],"every":60,"rollback_on":{"error_rate":0.02},
-            "step":1,"percentage":10,"state":"rolled_back","reason":"3.1 % of 320 requests failed","requests":320,"errors":10,
+            "step":1,"percentage":0,"state":"rolled_back","reason":"3.1 % of 320 requests failed","requests":320,"errors":10,
             "begun_on":"2026-11-22T10:00:00Z","next_on":null}"#;
         let promotion: Promotion = serde_json::from_str(text).unwrap();
-        assert_eq!((promotion.state, promotion.percentage), (State::RolledBack, 10.0));
+        assert_eq!((promotion.state, promotion.percentage), (State::RolledBack, 0.0));
         let error = promotion.check().unwrap_err().to_string();
         assert_eq!(error, "version v2 was rolled back at 10 % of the traffic: 3.1 % of 320 requests failed");
         let running = Promotion { state: State::Running, ..promotion };

@@ -77,7 +77,7 @@ impl Gradual {
 
 /// One line about a promotion.
 pub(crate) fn shown_promotion(promotion: &Promotion) -> String {
-    let share = format!("{} % of the traffic", promotion.percentage);
+    let share = format!("{} % of the traffic", promotion.share());
     let failed = format!("{} requests, {} failed", promotion.requests, promotion.errors);
     let reason = promotion.reason.as_deref().unwrap_or_default();
     match promotion.state {

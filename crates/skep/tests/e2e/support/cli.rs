@@ -48,7 +48,9 @@ impl Person {
 
     fn command(&self, folder: &Path, arguments: &[&str]) -> Command {
         let mut command = command(folder, arguments);
-        VARIABLES.iter().for_each(|name| drop(command.env_remove(name)));
+        for name in VARIABLES {
+            command.env_remove(name);
+        }
         command.env("XDG_CONFIG_HOME", self.home.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
