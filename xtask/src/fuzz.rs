@@ -100,7 +100,9 @@ fn minimize(target: Target, program: &PathBuf, found: &PathBuf) -> Outcome {
         fs::remove_dir_all(&fewest)?;
     }
     fs::create_dir_all(&fewest)?;
-    process::run(Command::new(program).args(["-set_cover_merge=1", "-use_counters=0"]).args([&fewest, &corpus, found]))?;
+    process::run(
+        Command::new(program).args(["-set_cover_merge=1", "-use_counters=0"]).args([&fewest, &corpus, found]),
+    )?;
     fs::remove_dir_all(&corpus)?;
     fs::create_dir_all(&corpus)?;
     for entry in fs::read_dir(&fewest)? {
