@@ -199,12 +199,9 @@ async fn a_route_that_another_worker_has() {
         platform.upload(name, &[("index.js", says(name))]).await.expect("an answer");
     }
     let account = &platform.account;
-    let added = platform.api(
-        Method::POST,
-        &format!("/skep/v1/accounts/{account}/domains"),
-        r#"{ "name": "example.com", "trusted": true }"#,
-    );
-    assert_eq!(added.await["success"], true);
+    let add = format!("/skep/v1/accounts/{account}/domains");
+    let added = platform.api(Method::POST, &add, r#"{ "name": "example.com", "trusted": true }"#).await;
+    assert_eq!(added["success"], true, "{added}");
     let routes = |worker: &str| format!("/accounts/{account}/workers/scripts/{worker}/routes");
     let put = platform.api(Method::PUT, &routes("owner"), r#"[{ "pattern": "example.com/api/*" }]"#).await;
     assert_eq!(put["success"], true, "{put}");
@@ -350,6 +347,7 @@ async fn a_full_disk() {
     let filler = folder.join("filler");
     let mut file = fs::File::create(&filler).unwrap();
     while file.write_all(&[46; 4096]).is_ok() {}
+    drop(file);
     for (round, worker) in ["hello", "other"].into_iter().enumerate() {
         let answer =
             platform.send(platform.put(worker), form(says(&format!("after {round}")))).await.expect("an answer");
