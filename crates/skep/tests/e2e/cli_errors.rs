@@ -25,6 +25,7 @@ const COMMANDS: [&str; 22] = [
     "token",
     "env",
     "serve",
+    "service",
     "types",
     "completions",
     "man",
