@@ -112,7 +112,7 @@ async fn flags_that_are_wrong() {
         (&["dev", "--prot", "1"], "tip: a similar argument exists: '--port'"),
         (&["dev", "--var", "A"], "\"A\" is not a variable: write it as KEY:VALUE"),
         (&["dev", "--local-protocol", "ftp"], "[possible values: http, https]"),
-        (&["devv"], "tip: a similar subcommand exists: 'dev'"),
+        (&["innit"], "tip: a similar subcommand exists: 'init'"),
     ] {
         let ended = project.run(arguments).await;
         assert_eq!(ended.code, Some(2), "{arguments:?}");
