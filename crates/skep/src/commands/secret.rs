@@ -136,7 +136,10 @@ async fn put(api: &Api, worker: &str, secrets: &[(String, Option<Secret>)]) -> O
     }
 }
 
-fn read(file: Option<&Path>) -> Result<Vec<(String, Option<Secret>)>, Box<dyn Error>> {
+/// Names of secrets and their new values; none for one that is deleted.
+type Changes = Vec<(String, Option<Secret>)>;
+
+fn read(file: Option<&Path>) -> Result<Changes, Box<dyn Error>> {
     let (text, shown) = match file {
         Some(path) => {
             let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
@@ -151,7 +154,7 @@ fn read(file: Option<&Path>) -> Result<Vec<(String, Option<Secret>)>, Box<dyn Er
     Ok(secrets)
 }
 
-fn parse(text: &str, shown: &str) -> Result<Vec<(String, Option<Secret>)>, Box<dyn Error>> {
+fn parse(text: &str, shown: &str) -> Result<Changes, Box<dyn Error>> {
     if text.trim_start().starts_with('{') {
         let fields: Map<String, Value> =
             serde_json::from_str(text).map_err(|error| format!("{shown} is not an object in JSON: {error}"))?;
