@@ -9,7 +9,7 @@ const FLOORS: [&[&str]; 9] = [
     &["skep-worker", "skep-fiber"],
     &["skep-exchange", "skep-observe"],
     &["skep-assets", "skep-outbound", "skep-store"],
-    &["skep-bundle", "skep-control", "skep-gateway"],
+    &["skep-acme", "skep-bundle", "skep-control", "skep-gateway"],
     &["skep-web", "skep-scaffold"],
     &["skep-isolate"],
     &["skep-dev", "skep-pool", "skep-test-support"],

@@ -19,7 +19,7 @@ mod upload;
 
 pub use endpoint::{Access, Endpoint};
 pub use openapi::document;
-pub use runtime::{Started, Trial, TrialFailure, Trials};
+pub use runtime::{Checking, Proofs, Started, Trial, TrialFailure, Trials, Unproved};
 pub use server::{Addresses, Control};
 
 /// Every endpoint there is.

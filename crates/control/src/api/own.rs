@@ -1,5 +1,6 @@
 //! What Cloudflare's API does not have, or has elsewhere: tokens, members, the audit log, domains and their proof.
 
+use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use skep_store::{NewToken, Permission, Zone};
@@ -14,6 +15,10 @@ use crate::error::{ApiError, ApiResult};
 
 /// Roles of members.
 const ROLES: [&str; 3] = ["admin", "developer", "viewer"];
+/// The account has no such domain.
+const NO_DOMAIN: u32 = 10063;
+/// Control of a domain is not proved.
+const UNPROVED: u32 = 10065;
 /// Entries of the audit log that are shown at once.
 const ENTRIES: u32 = 100;
 
@@ -31,6 +36,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         endpoint!(POST "/skep/v1/accounts/{account_id}/accounts", Access::Account(Permission::Operator), "Make another account, and a token for it", create_account),
         endpoint!(GET "/skep/v1/accounts/{account_id}/domains", Access::Account(Permission::WorkersRead), "Domains, proved or not", domains),
         endpoint!(POST "/skep/v1/accounts/{account_id}/domains", Access::Account(Permission::WorkersWrite), "Add a domain: the answer says how to prove it", add_domain),
+        endpoint!(POST "/skep/v1/accounts/{account_id}/domains/{domain_id}/verify", Access::Account(Permission::WorkersWrite), "Check the proof of a domain: an error says what was found instead", verify_domain),
     ]
 }
 
@@ -174,4 +180,28 @@ async fn add_domain(mut call: Call) -> ApiResult {
     }
     let zone = call.store().add_zone(&call.actor(), &name, sent.trusted).await?;
     Ok(Answer::ok(shown_domain(&zone)))
+}
+
+/// The account's domain in the path.
+async fn domain(call: &Call) -> ApiResult<Zone> {
+    let id = call.parameter("domain_id");
+    let zones = call.store().zones(call.account()).await?;
+    let unknown = || ApiError::not_found(NO_DOMAIN, format!("the account has no domain {id}: `skep domains list` shows those it has"));
+    zones.into_iter().find(|zone| zone.id == id).ok_or_else(unknown)
+}
+
+/// One that is proved already stays so: the proof may be taken away afterwards.
+async fn verify_domain(call: Call) -> ApiResult {
+    let zone = domain(&call).await?;
+    if zone.verified_on.is_some() {
+        return Ok(Answer::ok(shown_domain(&zone)));
+    }
+    let way = call.control.proofs.check(&zone.name, &zone.challenge).await.map_err(|unproved| {
+        let message = format!("control of {} is not proved yet. What was tried: {unproved}. Put \"{}\" into one of the two and try again; DNS servers may remember the old record for a while", zone.name, zone.challenge);
+        ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, UNPROVED, message)
+    })?;
+    call.store().verify_zone(&call.actor(), &zone.id).await?;
+    let mut shown = shown_domain(&domain(&call).await?);
+    shown["proved_by"] = json!(way);
+    Ok(Answer::ok(shown))
 }
