@@ -23,6 +23,10 @@ use crate::transport::{Transport, TransportError};
 const LONGER: f32 = 1.5;
 /// The authority does not know the account.
 const NO_ACCOUNT: &str = "urn:ietf:params:acme:error:accountDoesNotExist";
+/// The authority has forgotten a nonce, several times in a row: the client has tried again by itself before.
+const BAD_NONCE: &str = "urn:ietf:params:acme:error:badNonce";
+/// The most orders for what can be mended by another one at once.
+const MOST_TRIES: u32 = 3;
 /// The certificate was replaced by another order already. RFC 9773, section 5.
 const REPLACED: &str = "urn:ietf:params:acme:error:alreadyReplaced";
 
@@ -67,14 +71,20 @@ impl Authority {
         replaced: Option<&CertificateIdentifier<'_>>,
         tell: &(dyn Fn(Event) + Send + Sync),
     ) -> Result<String, Failure> {
-        match self.try_order(host, attempt, replaced, tell).await {
-            Err(Error::Api(problem)) if problem.r#type.as_deref() == Some(NO_ACCOUNT) => {
-                self.forget_account(tell).await;
-                self.try_order(host, attempt, replaced, tell).await
+        let mut tries = 1;
+        loop {
+            let error = match self.try_order(host, attempt, replaced, tell).await {
+                Ok(pem) => return Ok(pem),
+                Err(error) => error,
+            };
+            let kind = if let Error::Api(problem) = &error { problem.r#type.as_deref() } else { None };
+            match kind {
+                Some(NO_ACCOUNT) if tries < MOST_TRIES => self.forget_account(tell).await,
+                Some(BAD_NONCE) if tries < MOST_TRIES => {}
+                _ => return Err(failure(error)),
             }
-            result => result,
+            tries += 1;
         }
-        .map_err(failure)
     }
 
     async fn try_order(
@@ -201,7 +211,10 @@ impl Authority {
         let account = self.builder().from_credentials(credentials).await?;
         if contact != self.settings.contact {
             account.update_contacts(&self.contact().iter().map(String::as_str).collect::<Vec<_>>()).await?;
-            self.keep(&KeptAccount { contact: self.settings.contact.clone(), credentials: serde_json::from_value(copy)? }, tell);
+            self.keep(
+                &KeptAccount { contact: self.settings.contact.clone(), credentials: serde_json::from_value(copy)? },
+                tell,
+            );
         }
         Ok(account)
     }

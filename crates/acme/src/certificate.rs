@@ -107,11 +107,13 @@ fn fields(reader: BERReader<'_, '_>) -> ASN1Result<Fields> {
             skip(tbs, 2)?;
             let validity = tbs.next().read_sequence(|validity| Ok(time(validity.next())?..time(validity.next())?))?;
             skip(tbs, 2)?;
-            for unique_id in [1, 2] {
-                tbs.read_optional(|reader| reader.read_tagged_implicit(Tag::context(unique_id), |id| id.read_der()))?;
+            let mut authority = None;
+            while let Some(field) = tbs.read_optional(|field| field.read_tagged_der())? {
+                if field.tag() == Tag::context(3) {
+                    authority = yasna::parse_der(field.value(), authority_key)?;
+                }
             }
-            let found = tbs.read_optional(|reader| reader.read_tagged(Tag::context(3), authority_key))?;
-            Ok(Fields { serial, validity, authority_key: found.flatten() })
+            Ok(Fields { serial, validity, authority_key: authority })
         })?;
         skip(certificate, 2)?;
         Ok(fields)
@@ -146,12 +148,11 @@ fn authority_key(reader: BERReader<'_, '_>) -> ASN1Result<Option<Vec<u8>>> {
             if name == wanted {
                 found = yasna::parse_der(&content, |reader| {
                     reader.read_sequence(|parts| {
-                        let key = parts.read_optional(|part| {
-                            part.read_tagged_implicit(Tag::context(0), |identifier| identifier.read_bytes())
-                        })?;
-                        // The issuer's name and serial number may follow: they always come together.
-                        parts.read_optional(|part| part.read_tagged_implicit(Tag::context(1), |it| it.read_der()))?;
-                        parts.read_optional(|part| part.read_tagged_implicit(Tag::context(2), |it| it.read_der()))?;
+                        // The key identifier, and the name and serial number of the issuer's certificate, each of which may be missing.
+                        let mut key = None;
+                        while let Some(part) = parts.read_optional(|part| part.read_tagged_der())? {
+                            key = key.or_else(|| (part.tag() == Tag::context(0)).then(|| part.value().to_vec()));
+                        }
                         Ok(key)
                     })
                 })?;
@@ -166,9 +167,7 @@ fn authority_key(reader: BERReader<'_, '_>) -> ASN1Result<Option<Vec<u8>>> {
 mod tests {
     use std::time::UNIX_EPOCH;
 
-    use rcgen::{
-        BasicConstraints, CertificateParams, IsCa, Issuer, KeyIdMethod, KeyPair, SerialNumber, date_time_ymd,
-    };
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyIdMethod, KeyPair, SerialNumber, date_time_ymd};
 
     use super::*;
 

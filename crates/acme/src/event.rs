@@ -67,7 +67,11 @@ impl fmt::Display for Event {
                 write!(formatter, "{host} has a new certificate for {} ({} ms)", ahead(*until), took.as_millis())
             }
             Self::Failed { host, reason, retry_at } => {
-                write!(formatter, "no certificate for {host}: {reason}. Next try in {} at the earliest", ahead(*retry_at))
+                write!(
+                    formatter,
+                    "no certificate for {host}: {reason}. Next try in {} at the earliest",
+                    ahead(*retry_at)
+                )
             }
             Self::Expiring { host, until } => {
                 write!(formatter, "the certificate of {host} ends in {} and could not be renewed yet", ahead(*until))

@@ -88,11 +88,8 @@ impl Failures {
 
     fn remember(&self, host: &str, failures: u32, reason: &str, retry_at: SystemTime) -> Remembered {
         let retry_at = retry_at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-        let remembered = Remembered {
-            failures,
-            retry_at: u64::try_from(retry_at).unwrap_or(u64::MAX),
-            reason: reason.to_owned(),
-        };
+        let remembered =
+            Remembered { failures, retry_at: u64::try_from(retry_at).unwrap_or(u64::MAX), reason: reason.to_owned() };
         self.put(host, remembered.clone());
         remembered
     }

@@ -24,5 +24,5 @@ mod transport;
 pub use certificates::{Certificates, Known, SetupError, Tell, Waiting};
 pub use event::Event;
 pub use pending::ACME_TLS;
-pub use proof::{Proofs, ProofSettings, Tried, Way};
+pub use proof::{ProofSettings, Proofs, Tried, Way};
 pub use settings::{Challenge, Limits, Settings};

@@ -165,7 +165,8 @@ impl Proofs {
             }
             let target = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
             let target = target.ok_or_else(|| format!("{url} answers {} without a target", response.status()))?;
-            let next = url.join(target).map_err(|_| format!("{url} redirects to \"{}\", which is no URL", shown(target)))?;
+            let next =
+                url.join(target).map_err(|_| format!("{url} redirects to \"{}\", which is no URL", shown(target)))?;
             // What somebody else's server says proves nothing, even where the domain's own server points to it.
             let own = next.host_str().is_some_and(|host| {
                 host == domain || host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'))
@@ -193,11 +194,9 @@ async fn matches(url: &Url, response: Response, challenge: &str) -> Result<(), S
     if response.status() != StatusCode::OK {
         return Err(format!("{url} answers {}", response.status()));
     }
-    let content = response
-        .into_body()
-        .collect(LARGEST_FILE)
-        .await
-        .map_err(|error| format!("the file at {url} cannot be read, or is larger than {LARGEST_FILE} bytes: {error}"))?;
+    let content = response.into_body().collect(LARGEST_FILE).await.map_err(|error| {
+        format!("the file at {url} cannot be read, or is larger than {LARGEST_FILE} bytes: {error}")
+    })?;
     let text = String::from_utf8_lossy(&content);
     match text.lines().any(|line| line.trim() == challenge) {
         true => Ok(()),
@@ -212,7 +211,8 @@ async fn limited(what: &str, trying: impl Future<Output = Result<(), String>>) -
 
 /// The beginning of a foreign text, on one line.
 fn shown(text: &str) -> String {
-    let mut shown: String = text.chars().take(SHOWN).map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
+    let mut shown: String =
+        text.chars().take(SHOWN).map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
     if text.chars().nth(SHOWN).is_some() {
         shown.push('…');
     }

@@ -90,7 +90,8 @@ impl Transport {
             .map_err(io::Error::other)?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1().enable_http2().build();
+        let https =
+            HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1().enable_http2().build();
         let client = legacy::Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
@@ -171,9 +172,9 @@ mod tests {
     use super::*;
 
     fn checked(status: u16, headers: &[(&'static str, &'static str)], body: &str) -> Result<(), TransportError> {
-        let headers = headers.iter().map(|(name, value)| {
-            (name.parse::<http::HeaderName>().expect("a name"), HeaderValue::from_static(value))
-        });
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (name.parse::<http::HeaderName>().expect("a name"), HeaderValue::from_static(value)));
         let status = StatusCode::from_u16(status).expect("a status");
         check(status, &headers.collect(), body.as_bytes(), "https://ca.example/directory".to_owned())
     }
@@ -182,11 +183,16 @@ mod tests {
     fn a_limit_says_how_long_and_for_whom() {
         let limited = r#"{"type":"urn:ietf:params:acme:error:rateLimited","detail":"too many certificates"}"#;
         let wait = |seconds| Some(Duration::from_secs(seconds));
-        let too_many = |reason: &str, wait, everyone| {
-            Err(TransportError::TooMany { reason: reason.to_owned(), wait, everyone })
-        };
-        assert_eq!(checked(429, &[("retry-after", "3600")], limited), too_many("too many certificates", wait(3600), false));
-        assert_eq!(checked(503, &[("retry-after", "60")], ""), too_many("it answered 503 Service Unavailable", wait(60), true));
+        let too_many =
+            |reason: &str, wait, everyone| Err(TransportError::TooMany { reason: reason.to_owned(), wait, everyone });
+        assert_eq!(
+            checked(429, &[("retry-after", "3600")], limited),
+            too_many("too many certificates", wait(3600), false)
+        );
+        assert_eq!(
+            checked(503, &[("retry-after", "60")], ""),
+            too_many("it answered 503 Service Unavailable", wait(60), true)
+        );
         assert_eq!(checked(429, &[("retry-after", "soon")], limited), too_many("too many certificates", None, false));
         let week = too_many("too many certificates", Some(LONGEST_PAUSE), false);
         assert_eq!(checked(429, &[("retry-after", "99999999999")], limited), week);

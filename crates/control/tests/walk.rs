@@ -6,7 +6,9 @@ use std::sync::Arc;
 use http::header::AUTHORIZATION;
 use http::{Method, Request, StatusCode};
 use serde_json::Value;
-use skep_control::{Access, Addresses, Checking, Control, Endpoint, Proofs, Started, Trial, Trials, Unproved, document, endpoints};
+use skep_control::{
+    Access, Addresses, Checking, Control, Endpoint, Proofs, Started, Trial, Trials, Unproved, document, endpoints,
+};
 use skep_exchange::Body;
 use skep_store::{Account, Actor, MasterKeys, NewToken, Permission, Store, Zone};
 use skep_worker::Version;

@@ -7,8 +7,8 @@ use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
 use http::header::{CONNECTION, HeaderValue};
+use http::{Method, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -311,13 +311,20 @@ async fn until(stop: &mut watch::Receiver<bool>) {
 /// A request that is being answered.
 enum Begun {
     Refused(Refused),
-    Handed { answering: Answering, upgrade: Option<Upgrade> },
+    Handed {
+        answering: Answering,
+        upgrade: Option<Upgrade>,
+    },
+    /// A request by HEAD over HTTP/2.
+    Head(Answering),
 }
 
 fn begin(handler: Arc<dyn Handler>, mut incoming: http::Request<Incoming>, origin: &Origin) -> Begun {
     let upgrade =
         Upgrade::key(incoming.headers()).map(|key| Upgrade { on_upgrade: hyper::upgrade::on(&mut incoming), key });
+    let head = incoming.method() == Method::HEAD && incoming.version() == Version::HTTP_2;
     match origin.accept(incoming) {
+        Ok(request) if head => Begun::Head(handler.handle(request)),
         Ok(request) => Begun::Handed { answering: handler.handle(request), upgrade },
         Err(refused) => Begun::Refused(refused),
     }
@@ -327,6 +334,7 @@ impl Begun {
     async fn finish(self) -> http::Response<Body> {
         match self {
             Self::Refused(refused) => refuse(refused),
+            Self::Head(answering) => response::without_body(response::prepare(answering.await)),
             Self::Handed { answering, upgrade: None } => response::prepare(answering.await),
             Self::Handed { answering, upgrade: Some(upgrade) } => upgrade.finish(answering.await),
         }

@@ -65,7 +65,11 @@ impl Certificates {
         if let Err(until) = turn {
             let reason = "the certificate authority's limit of orders would be reached";
             let remembered = self.failures.postpone(host, reason, until);
-            (self.tell)(Event::Failed { host: host.to_owned(), reason: reason.to_owned(), retry_at: remembered.retry_at() });
+            (self.tell)(Event::Failed {
+                host: host.to_owned(),
+                reason: reason.to_owned(),
+                retry_at: remembered.retry_at(),
+            });
             return;
         }
         let begun = Instant::now();
@@ -83,7 +87,9 @@ impl Certificates {
         let pem = tokio::time::timeout(limit, order).await.map_err(|_| {
             Failure::new(format!("the certificate authority has not decided within {} s", limit.as_secs()))
         })??;
-        let told = |reason| Failure::new(format!("the certificate authority gave a certificate that cannot be used: {reason}"));
+        let told = |reason| {
+            Failure::new(format!("the certificate authority gave a certificate that cannot be used: {reason}"))
+        };
         let certificate = Certificate::read(pem.as_bytes(), host).map_err(told)?;
         match certificate.validity.end > SystemTime::now() {
             true => Ok((certificate, pem)),
@@ -104,7 +110,8 @@ impl Certificates {
         let failed_before = self.failures.clear(host);
         let (took, name) = (begun.elapsed(), host.to_owned());
         self.on_disk(host, move |certificates, host| {
-            certificates.kept(Kept::Certificate(host), certificates.folder.write(Kept::Certificate(host), pem.as_bytes()));
+            certificates
+                .kept(Kept::Certificate(host), certificates.folder.write(Kept::Certificate(host), pem.as_bytes()));
             if failed_before {
                 certificates.kept(Kept::Failure(host), certificates.folder.remove(Kept::Failure(host)));
             }

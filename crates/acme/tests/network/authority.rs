@@ -212,7 +212,7 @@ impl Authority {
         }
         let mut response = match (&parts.method, &*path) {
             (&Method::GET, "directory") => answered(StatusCode::OK, &self.directory()),
-            (&Method::HEAD, "nonce") => answered(StatusCode::OK, &Value::Null),
+            (&Method::HEAD, "nonce") => Response::new(Body::empty()),
             (&Method::GET, path) if path.starts_with("renewal-info/") => self.renewal_info(path),
             (&Method::POST, path) => {
                 let kind = parts.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
@@ -244,9 +244,10 @@ impl Authority {
             return state.new_account(&self.base, key, &payload);
         }
         let id = signed.account().ok_or_else(|| malformed("an account signs with its URL in kid"))?.to_owned();
-        let account = state.accounts.get(&id).cloned().ok_or_else(|| {
-            (StatusCode::BAD_REQUEST, "accountDoesNotExist", "there is no such account".to_owned())
-        })?;
+        let account =
+            state.accounts.get(&id).cloned().ok_or_else(|| {
+                (StatusCode::BAD_REQUEST, "accountDoesNotExist", "there is no such account".to_owned())
+            })?;
         let payload = signed.payload(&account.key).ok_or_else(unsigned)?;
         if path == "new-order" {
             return state.new_order(&self.base, &id, &payload.unwrap_or_default());
@@ -330,14 +331,14 @@ impl Authority {
         }
         let mut parameters = CertificateParams::new(request.names).map_err(|error| bad(error.to_string()))?;
         parameters.distinguished_name = DistinguishedName::new();
-        parameters.serial_number = Some(SerialNumber::from_slice(&[&[0x7F], &*serial.to_be_bytes()].concat()));
+        let serial = [&[0x7F][..], &serial.to_be_bytes()].concat();
+        parameters.serial_number = Some(SerialNumber::from_slice(&serial));
         parameters.use_authority_key_identifier_extension = true;
         parameters.not_before = OffsetDateTime::now_utc() - age;
         parameters.not_after = parameters.not_before + life;
         let issued = parameters.signed_by(&PublicKey(request.key), &self.issuer).expect("a certificate");
         order.chain = Some(format!("{}{}", issued.pem(), self.intermediate));
         order.status = "processing";
-        let serial = [&[0x7F], &*serial.to_be_bytes()].concat();
         let shown = order.shown(&self.base, name);
         state.issued.insert(BASE64_URL_SAFE_NO_PAD.encode(serial));
         Ok(answered(StatusCode::OK, &shown))
@@ -418,7 +419,8 @@ impl State {
         let offers = self.behaviour.offers.clone();
         let tokens = offers.into_iter().map(|kind| (kind, format!("token-{kind}-{}", self.next()))).collect();
         let name = self.next().to_string();
-        let order = Order { account: account.to_owned(), host, tokens, status: "pending", tried: None, chain: None, replaces };
+        let order =
+            Order { account: account.to_owned(), host, tokens, status: "pending", tried: None, chain: None, replaces };
         let response = at(answered(StatusCode::CREATED, &order.shown(base, &name)), &format!("{base}/order/{name}"));
         self.orders.insert(name, order);
         Ok(response)

@@ -15,9 +15,7 @@ use crate::site::{Plan, Site, own_certificate};
 fn failures(site: &Site, since: SystemTime) -> Vec<(String, Duration)> {
     let events = site.events().into_iter();
     let failed = events.filter_map(|event| match event {
-        Event::Failed { reason, retry_at, .. } => {
-            Some((reason, retry_at.duration_since(since).unwrap_or_default()))
-        }
+        Event::Failed { reason, retry_at, .. } => Some((reason, retry_at.duration_since(since).unwrap_or_default())),
         _ => None,
     });
     failed.collect()

@@ -95,8 +95,7 @@ async fn pebble_issues_by_each_challenge() {
         plan.settings.challenges = vec![challenge];
         plan.ports = (http, tls);
         let site = Site::start(plan).await;
-        let visit = site.visit("one.site.example").await;
-        let visit = visit.unwrap_or_else(|error| panic!("{challenge:?}: {error}: {:?}", site.events()));
+        let visit = site.visit("one.site.example").await.unwrap();
         assert!(visit.answer.ends_with("hello"));
     }
 }

@@ -66,7 +66,7 @@ impl World {
         if let Err(tried) = &mut result {
             let ways: Vec<Way> = tried.iter().map(|tried| tried.way).collect();
             assert_eq!(ways, [Way::Dns, Way::File]);
-            assert_eq!(tried[0].found, "DNS has no name _skep.localhost");
+            assert_eq!(tried[0].found, "DNS has no TXT record at _skep.localhost");
         }
         result.map_err(|mut tried| tried.remove(1).found.replace(&format!(":{}", self.port), ""))
     }
@@ -121,7 +121,8 @@ async fn what_the_web_server_says_instead_is_told() {
         response
     };
     check(missing, &format!("{file} answers 404 Not Found")).await;
-    check(|| text(&"x".repeat(1025)), &format!("the file at {file} cannot be read, or is larger than 1024 bytes")).await;
+    check(|| text(&"x".repeat(1025)), &format!("the file at {file} cannot be read, or is larger than 1024 bytes"))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

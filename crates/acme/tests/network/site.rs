@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::StatusCode;
@@ -143,8 +143,12 @@ impl Site {
         }
     }
 
-    /// Visits a host as a browser does: the certificate is checked up to the root.
+    /// Visits a host as a browser does: the certificate is checked up to the root. An error has what was told besides.
     pub(crate) async fn visit(&self, host: &str) -> Result<Visit, String> {
+        self.try_visit(host).await.map_err(|error| format!("{error} after {:?}", self.events()))
+    }
+
+    async fn try_visit(&self, host: &str) -> Result<Visit, String> {
         let stream = TcpStream::connect(self.tls).await.expect("a connection");
         let name = ServerName::try_from(host.to_owned()).expect("a name");
         let mut stream = self.connector.connect(name, stream).await.map_err(|error| error.to_string())?;
@@ -207,4 +211,3 @@ pub(crate) fn own_certificate(host: &str) -> (CertifiedKey, String) {
     let certified = CertifiedKey::from_der(vec![made.cert.der().clone()], key, &provider).expect("a key");
     (certified, made.cert.pem())
 }
-

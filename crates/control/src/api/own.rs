@@ -186,7 +186,12 @@ async fn add_domain(mut call: Call) -> ApiResult {
 async fn domain(call: &Call) -> ApiResult<Zone> {
     let id = call.parameter("domain_id");
     let zones = call.store().zones(call.account()).await?;
-    let unknown = || ApiError::not_found(NO_DOMAIN, format!("the account has no domain {id}: `skep domains list` shows those it has"));
+    let unknown = || {
+        ApiError::not_found(
+            NO_DOMAIN,
+            format!("the account has no domain {id}: `skep domains list` shows those it has"),
+        )
+    };
     zones.into_iter().find(|zone| zone.id == id).ok_or_else(unknown)
 }
 
