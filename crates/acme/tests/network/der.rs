@@ -94,6 +94,25 @@ fn information(reader: BERReader<'_, '_>) -> ASN1Result<(Vec<u8>, Vec<String>)> 
     })
 }
 
+/// The SubjectPublicKeyInfo of a certificate.
+pub(crate) fn public_key(certificate: &[u8]) -> Result<Vec<u8>, String> {
+    yasna::parse_der(certificate, |reader| {
+        reader.read_sequence(|certificate| {
+            let key = certificate.next().read_sequence(|tbs| {
+                let mut fields = Vec::new();
+                while let Some(field) = tbs.read_optional(|field| field.read_der())? {
+                    fields.push(field);
+                }
+                fields.into_iter().nth(6).ok_or_else(|| ASN1Error::new(ASN1ErrorKind::Eof))
+            })?;
+            certificate.next().read_der()?;
+            certificate.next().read_der()?;
+            Ok(key)
+        })
+    })
+    .map_err(|error| format!("{error:?}"))
+}
+
 /// Whether a certificate is the answer to a challenge of TLS-ALPN-01: for this host only, with the critical extension
 /// acmeIdentifier that holds this digest. RFC 8737, section 3.
 pub(crate) fn validates(certificate: &[u8], host: &str, digest: &[u8]) -> Result<(), String> {
