@@ -153,7 +153,8 @@ impl Authority {
 
         let base = format!("https://localhost:{port}");
         let authority = Arc::new(Self { base, root, intermediate, issuer, folder, state: Arc::default() });
-        let server = Server::new(Served(Arc::clone(&authority)), ServerLimits::default());
+        let limits = ServerLimits { handshake_timeout: Duration::from_secs(120), ..ServerLimits::default() };
+        let server = Server::new(Served(Arc::clone(&authority)), limits);
         let (stop, stopped) = watch::channel(false);
         tokio::spawn(async move { server.serve(listener.with_tls(tls), stopped, Duration::ZERO).await });
         Running { authority, _stop: stop }

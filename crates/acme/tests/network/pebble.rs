@@ -15,7 +15,9 @@ use crate::dns::Dns;
 use crate::site::{Plan, Site, get};
 
 /// How long Pebble may take to start.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
+/// How often a port is looked at that nobody listens on yet.
+const LOOK: Duration = Duration::from_millis(20);
 
 fn installed() -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
@@ -63,11 +65,13 @@ impl Pebble {
             .kill_on_drop(true)
             .spawn()
             .unwrap();
+        // It does not tell when it listens.
+        let mut looks = tokio::time::interval(LOOK);
         let listens = async {
             for port in [port, management] {
                 while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_err() {
                     assert!(process.try_wait().unwrap().is_none(), "Pebble ended");
-                    tokio::task::yield_now().await;
+                    looks.tick().await;
                 }
             }
         };

@@ -24,7 +24,7 @@ use tokio_rustls::TlsConnector;
 use crate::authority::Authority;
 
 /// How long a test waits for something that should come soon.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// The hosts of this domain are known.
 pub(crate) const KNOWN: &str = ".site.example";
 
@@ -128,8 +128,10 @@ impl Site {
         let (http_address, tls_address) = (http.address().expect("one"), tls.address().expect("one"));
         let tls = tls.with_certificates(Arc::new(Wired(Arc::clone(&certificates)))).expect("TLS");
         let (stop, stopped) = watch::channel(false);
+        // A machine that is busy with other tests takes its time.
+        let limits = ServerLimits { handshake_timeout: PATIENCE, header_timeout: PATIENCE, ..ServerLimits::default() };
         for listener in [http, tls] {
-            let (server, stopped) = (Server::new(answers(), ServerLimits::default()), stopped.clone());
+            let (server, stopped) = (Server::new(answers(), limits), stopped.clone());
             tokio::spawn(async move { server.serve(listener, stopped, Duration::ZERO).await });
         }
         Self {
