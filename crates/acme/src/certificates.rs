@@ -101,7 +101,8 @@ struct Due {
     renew_at: SystemTime,
     /// However it looks, it is not renewed before this: a clock that is wrong must not order for ever.
     earliest: SystemTime,
-    ask_at: SystemTime,
+    /// Nothing for a certificate that the authority has no name for.
+    ask_at: Option<SystemTime>,
 }
 
 impl Due {
@@ -112,7 +113,7 @@ impl Due {
 
 impl Held {
     fn new(certificate: Certificate) -> Self {
-        let ask_at = if certificate.identifier.is_some() { SystemTime::UNIX_EPOCH } else { certificate.validity.end };
+        let ask_at = certificate.identifier.as_ref().map(|_| SystemTime::UNIX_EPOCH);
         let due = Due { renew_at: certificate.renew_at(), earliest: SystemTime::UNIX_EPOCH, ask_at };
         Self { certificate, due: Mutex::new(due), used: AtomicU64::new(0), warned: AtomicBool::new(false) }
     }

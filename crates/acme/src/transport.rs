@@ -106,7 +106,11 @@ impl Transport {
         let unreachable = |reason: String| TransportError::Unreachable { host: host.clone(), reason };
         let exchange = async {
             let response = self.client.request(request).await.map_err(|error| unreachable(innermost(&error)))?;
-            let (parts, body) = response.into_parts();
+            let (mut parts, body) = response.into_parts();
+            // The ACME client adds it to the time of day, whatever it is.
+            if let Some(wait) = retry_after(&parts.headers, SystemTime::now()) {
+                parts.headers.insert(RETRY_AFTER, wait.as_secs().into());
+            }
             let body = Limited::new(body, LARGEST).collect().await.map_err(|error| unreachable(innermost(&*error)))?;
             Ok::<_, TransportError>((parts, body.to_bytes()))
         };

@@ -9,6 +9,7 @@ use std::time::Duration;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::{Acceptor, ClientHello, ResolvesServerCert, WantsServerCert};
+use rustls::sign::CertifiedKey;
 use rustls::{ConfigBuilder, ServerConfig};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
@@ -123,13 +124,27 @@ pub fn self_signed(names: Vec<String>) -> Result<Arc<ServerConfig>, TlsError> {
 /// # Errors
 /// When a file cannot be read, or the key is not the certificate's.
 pub fn certificate(chain: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
+    let (chain, key) = read(chain, key)?;
+    config(chain, key)
+}
+
+/// A certificate chain with its key, both in PEM (RFC 7468), for who gives certificates by himself.
+///
+/// # Errors
+/// When a file cannot be read, or the key is not the certificate's.
+pub fn certified_key(chain: &Path, key: &Path) -> Result<CertifiedKey, TlsError> {
+    let (chain, key) = read(chain, key)?;
+    Ok(CertifiedKey::from_der(chain, key, &rustls::crypto::aws_lc_rs::default_provider())?)
+}
+
+fn read(chain: &Path, key: &Path) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
     let failed = |path: &Path| {
         let path = path.display().to_string();
         move |error: rustls::pki_types::pem::Error| TlsError::File { path, reason: error.to_string() }
     };
     let certificates =
         CertificateDer::pem_file_iter(chain).and_then(Iterator::collect::<Result<Vec<_>, _>>).map_err(failed(chain))?;
-    config(certificates, PrivateKeyDer::from_pem_file(key).map_err(failed(key))?)
+    Ok((certificates, PrivateKeyDer::from_pem_file(key).map_err(failed(key))?))
 }
 
 fn config(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<Arc<ServerConfig>, TlsError> {

@@ -16,6 +16,8 @@ const SHORTEST: Duration = Duration::from_millis(100);
 const UNANSWERED: Duration = Duration::from_secs(6 * 3600);
 /// The shortest time after which it is asked again, whatever it says. RFC 9773, section 4.3.2.
 const LEAST_PAUSE: Duration = Duration::from_secs(60);
+/// The certificates that are asked about before renewals are looked at again.
+const ASKED_AT_ONCE: usize = 50;
 /// How long an answer to that may take.
 const ANSWER: Duration = Duration::from_secs(10);
 
@@ -75,7 +77,7 @@ impl Certificates {
         }
         let renew_at = failed.map_or(due.at(), |failed| due.at().max(failed.retry_at()));
         if renew_at > now {
-            return renew_at.min(due.ask_at);
+            return due.ask_at.map_or(renew_at, |ask_at| renew_at.min(ask_at));
         }
         // The end of an order wakes upkeep.
         self.begin(host);
@@ -84,25 +86,25 @@ impl Certificates {
 
     /// Asks the authority when the certificates should be renewed that it was not asked about lately. RFC 9773.
     async fn ask(self: &Arc<Self>, hosts: &[(String, Arc<Held>)]) {
-        for (_, held) in hosts {
+        let due = |held: &Held| held.due().ask_at.is_some_and(|ask_at| ask_at <= SystemTime::now());
+        for (_, held) in hosts.iter().filter(|(_, held)| due(held)).take(ASKED_AT_ONCE) {
             let now = SystemTime::now();
-            let due = *held.due();
-            let Some(identifier) = held.certificate.identifier.as_ref().filter(|_| due.ask_at <= now) else { continue };
+            let Some(identifier) = &held.certificate.identifier else { continue };
             let asked = tokio::time::timeout(ANSWER, self.authority.advice(identifier, &*self.tell)).await;
             let mut due = held.due();
             match asked {
                 Ok(Ok(advice)) => {
                     due.renew_at = held.certificate.renew_at().min(advice.renew_at);
-                    due.ask_at = advice.ask_at.max(now + LEAST_PAUSE);
+                    due.ask_at = Some(advice.ask_at.max(now + LEAST_PAUSE));
                 }
                 // It has no opinion, which it need not have.
-                Ok(Err(_)) => due.ask_at = now + UNANSWERED,
+                Ok(Err(_)) => due.ask_at = Some(now + UNANSWERED),
                 // It does not answer at all: the others are not worth the wait now.
                 Err(_) => {
                     drop(due);
                     for (_, held) in hosts {
                         let mut due = held.due();
-                        due.ask_at = due.ask_at.max(now + UNANSWERED);
+                        due.ask_at = due.ask_at.map(|ask_at| ask_at.max(now + UNANSWERED));
                     }
                     return;
                 }
