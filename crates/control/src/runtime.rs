@@ -30,7 +30,7 @@ pub trait Trials: Send + Sync {
 
 /// Why control of a domain is not proved: a sentence, without its end, for each way that was tried.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}", tried.join("; "))]
+#[error("{}", .tried.join("; "))]
 pub struct Unproved {
     /// What was found in place of the proof.
     pub tried: Vec<String>,
