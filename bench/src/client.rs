@@ -37,6 +37,11 @@ pub(crate) fn get(path: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n").into_bytes()
 }
 
+/// The same for a host of its own.
+pub(crate) fn get_from(host: &str, path: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n").into_bytes()
+}
+
 /// The bytes of a request with a JSON document.
 pub(crate) fn post(body: &[u8]) -> Vec<u8> {
     let length = body.len();
@@ -67,6 +72,15 @@ impl Client {
         self.parser.reset(true);
         self.exchange(request, |_| {})?;
         Ok(self.parser.body().unwrap_or_default().to_vec())
+    }
+
+    /// Asks, and gives the whole body of an answer that may have any status of success.
+    pub(crate) fn call(&mut self, request: &[u8]) -> Result<Vec<u8>, AskError> {
+        self.parser.reset(true);
+        match self.exchange(request, |_| {}) {
+            Err(AskError::Status(201..300, _)) | Ok(()) => Ok(self.parser.body().unwrap_or_default().to_vec()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Asks, and gives how many bytes the body of the answer has. `progress` is told how many came, as they come.

@@ -31,8 +31,16 @@ pub(crate) struct Sample {
     pub(crate) spent: Spent,
 }
 
+/// A server of a contest, and what it is asked.
+pub(crate) struct Turn<'a> {
+    pub(crate) server: Server,
+    pub(crate) request: &'a [u8],
+}
+
 /// What a contest found, and what there is to say about servers that could not take part.
 pub(crate) struct Contest {
+    /// The one that the others are compared with.
+    ours: Runtime,
     pub(crate) entries: Vec<Entry>,
     pub(crate) notes: Vec<String>,
 }
@@ -53,18 +61,36 @@ impl Contest {
         mut measure: impl FnMut(&Server) -> Result<Sample, AskError>,
     ) -> Result<Self, Box<dyn std::error::Error>> {
         let mut notes = Vec::new();
-        let mut running: Vec<(Server, Vec<Sample>)> = Vec::new();
+        let mut turns = Vec::new();
         for program in programs {
             match bench.start(program, worker) {
-                Ok(server) => running.push((server, Vec::new())),
+                Ok(server) => turns.push(Turn { server, request: b"" }),
                 Err(error) if program.runtime.is_peer() => notes.push(error.to_string()),
                 Err(error) => return Err(error.into()),
             }
         }
+        let mut contest = Self::of(bench, Runtime::Skep, name, turns, |server, _| measure(server))?;
+        contest.notes.splice(..0, notes);
+        Ok(contest)
+    }
+
+    /// Measures servers that run. The first argument of `measure` is the server, the second what it is asked.
+    ///
+    /// # Errors
+    /// When one that is no peer cannot be measured.
+    pub(crate) fn of(
+        bench: &Bench,
+        ours: Runtime,
+        name: &str,
+        turns: Vec<Turn<'_>>,
+        mut measure: impl FnMut(&Server, &[u8]) -> Result<Sample, AskError>,
+    ) -> Result<Self, Box<dyn std::error::Error>> {
+        let mut notes = Vec::new();
+        let mut running: Vec<(Turn<'_>, Vec<Sample>)> = turns.into_iter().map(|turn| (turn, Vec::new())).collect();
         for round in 0..bench.plan.rounds {
             for number in order(running.len(), round) {
-                let (server, samples) = &mut running[number];
-                match measure(server) {
+                let (Turn { server, request }, samples) = &mut running[number];
+                match measure(server, request) {
                     Ok(sample) => {
                         eprintln!("{name}, round {}: {} {}", round + 1, server.name, self::number(sample.value));
                         samples.push(sample);
@@ -74,8 +100,9 @@ impl Contest {
                 }
             }
         }
-        let entries = running.into_iter().map(|(server, samples)| Entry { runtime: server.runtime, samples }).collect();
-        Ok(Self { entries, notes })
+        let entries =
+            running.into_iter().map(|(turn, samples)| Entry { runtime: turn.server.runtime, samples }).collect();
+        Ok(Self { ours, entries, notes })
     }
 
     /// The median of a server's values.
@@ -86,7 +113,7 @@ impl Contest {
     /// Skep's median over a server's.
     fn ratio(&self, server: Runtime, median: impl Fn(&Entry) -> Option<f64>) -> Option<f64> {
         let of = |runtime| median(self.entries.iter().find(|entry| entry.runtime == runtime)?);
-        Some(of(Runtime::Skep)? / of(server)?)
+        Some(of(self.ours)? / of(server)?)
     }
 
     /// Skep's median over a server's, of the values or of the work for processor time, whichever is less.
@@ -98,7 +125,7 @@ impl Contest {
     pub(crate) fn ratios(&self, server: Runtime) -> [String; 2] {
         let ratios = [self.ratio(server, Entry::value), self.ratio(server, Entry::efficiency)];
         let shown = |ratio: Option<f64>| ratio.map_or_else(|| "–".to_owned(), |ratio| format!("{} ×", number(ratio)));
-        if server == Runtime::Skep { [const { String::new() }; 2] } else { ratios.map(shown) }
+        if server == self.ours { [const { String::new() }; 2] } else { ratios.map(shown) }
     }
 
     /// What a reader has to know about the numbers.

@@ -1,5 +1,7 @@
 //! One file for each benchmark.
 
+mod assets_serve;
+mod deploy;
 mod hello;
 mod latency;
 mod memory;
@@ -9,6 +11,7 @@ mod start;
 mod stream;
 mod stream_1gb;
 mod throughput;
+mod workers_100k;
 
 use std::error::Error;
 
@@ -37,11 +40,18 @@ pub(crate) enum Item {
     /// Memory while 1 GB streams through a Worker
     #[value(name = "stream-1gb")]
     Stream1gb,
+    /// From a deploy to its answer, and what clients see meanwhile
+    Deploy,
+    /// Start and memory of the platform with 100,000 Workers
+    #[value(name = "workers-100k")]
+    Workers100k,
+    /// Requests per second for a small static file through the platform
+    AssetsServe,
 }
 
 impl Item {
     /// All of them, in the order of the report.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Hello,
         Self::Latency,
         Self::Stream,
@@ -50,6 +60,9 @@ impl Item {
         Self::Reload,
         Self::Memory,
         Self::Stream1gb,
+        Self::Deploy,
+        Self::Workers100k,
+        Self::AssetsServe,
     ];
 
     /// The name on the command line.
@@ -67,6 +80,9 @@ impl Item {
             Self::Reload => reload::run(bench),
             Self::Memory => memory::run(bench),
             Self::Stream1gb => stream_1gb::run(bench),
+            Self::Deploy => deploy::run(bench),
+            Self::Workers100k => workers_100k::run(bench),
+            Self::AssetsServe => assets_serve::run(bench),
         }
     }
 }

@@ -17,6 +17,7 @@ mod items;
 mod load;
 mod machine;
 mod peers;
+mod platform;
 mod promise;
 mod report;
 mod server;

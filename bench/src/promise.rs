@@ -40,10 +40,36 @@ pub(crate) const RELOAD_FAILURES: Promise =
     Promise { name: "reload-failures", bound: Bound::AtMost(0.0), unit: "requests" };
 /// What memory grows by while 1 GB streams through a Worker.
 pub(crate) const STREAM_1GB: Promise = Promise { name: "stream-1gb", bound: Bound::Below(20.0), unit: "MB" };
+/// The 99th percentile from the acknowledgement of a deploy to the new version's answer.
+pub(crate) const DEPLOY: Promise = Promise { name: "deploy", bound: Bound::AtMost(100.0), unit: "ms" };
+/// Requests that failed while versions were deployed and rolled back.
+pub(crate) const DEPLOY_LOST: Promise = Promise { name: "deploy-lost", bound: Bound::AtMost(0.0), unit: "requests" };
+/// Answers of a version that was not live while the request was under way.
+pub(crate) const DEPLOY_WRONG: Promise = Promise { name: "deploy-wrong", bound: Bound::AtMost(0.0), unit: "answers" };
+/// From the command to the answer of `/readyz`, with 100,000 Workers.
+pub(crate) const WORKERS_START: Promise = Promise { name: "workers-start", bound: Bound::Below(5.0), unit: "s" };
+/// Memory for each of 100,000 Workers that nobody visits.
+pub(crate) const WORKERS_MEMORY: Promise =
+    Promise { name: "workers-memory", bound: Bound::AtMost(1024.0), unit: "bytes" };
+/// A small static file through `skep serve` in requests per second on one core, over a raw hyper server's.
+pub(crate) const ASSETS_SERVE: Promise = Promise { name: "assets-serve", bound: Bound::AtLeast(0.7), unit: "×" };
 
 /// All of them.
-pub(crate) const PROMISES: [Promise; 7] =
-    [HELLO_WORKERD, HELLO_DENO, LATENCY, START, RELOAD, RELOAD_FAILURES, STREAM_1GB];
+pub(crate) const PROMISES: [Promise; 13] = [
+    HELLO_WORKERD,
+    HELLO_DENO,
+    LATENCY,
+    START,
+    RELOAD,
+    RELOAD_FAILURES,
+    STREAM_1GB,
+    DEPLOY,
+    DEPLOY_LOST,
+    DEPLOY_WRONG,
+    WORKERS_START,
+    WORKERS_MEMORY,
+    ASSETS_SERVE,
+];
 
 // === impl Promise ===
 

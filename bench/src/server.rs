@@ -17,6 +17,8 @@ const GLANCE: Duration = Duration::from_micros(500);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Runtime {
     Skep,
+    /// The platform, with a Worker deployed to it.
+    SkepServe,
     Workerd,
     Deno,
     Bun,
@@ -60,6 +62,7 @@ impl Runtime {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Skep => "skep dev",
+            Self::SkepServe => "skep serve",
             Self::Workerd => "workerd",
             Self::Deno => "Deno.serve",
             Self::Bun => "Bun.serve",
@@ -71,7 +74,7 @@ impl Runtime {
     /// The product, for a list of versions.
     pub(crate) fn product(self) -> &'static str {
         match self {
-            Self::Skep => "Skep",
+            Self::Skep | Self::SkepServe => "Skep",
             Self::Workerd => "workerd",
             Self::Deno => "Deno",
             Self::Bun => "Bun",
@@ -82,7 +85,7 @@ impl Runtime {
 
     /// Whether this is neither ours nor the floor: the run goes on without it.
     pub(crate) fn is_peer(self) -> bool {
-        !matches!(self, Self::Skep | Self::RawHyper)
+        !matches!(self, Self::Skep | Self::SkepServe | Self::RawHyper)
     }
 }
 
@@ -99,11 +102,23 @@ impl Program {
         cores: &str,
         log: &Path,
     ) -> Result<Server, StartError> {
+        let folder = if self.runtime == Runtime::Skep { project } else { bench };
+        self.start_with(self.arguments(worker), folder, cores, log)
+    }
+
+    /// Starts this on some cores with these arguments, in a folder. Its output goes to a file.
+    pub(crate) fn start_with(
+        &self,
+        arguments: Vec<OsString>,
+        folder: &Path,
+        cores: &str,
+        log: &Path,
+    ) -> Result<Server, StartError> {
         let name = self.runtime.name();
         let spawn = || -> io::Result<Child> {
             let output = File::create(log)?;
-            command(&self.path, self.arguments(worker), cores)
-                .current_dir(if self.runtime == Runtime::Skep { project } else { bench })
+            command(&self.path, arguments, cores)
+                .current_dir(folder)
                 .env("DENO_NO_UPDATE_CHECK", "1")
                 .stdin(Stdio::null())
                 .stdout(output.try_clone()?)
@@ -128,13 +143,14 @@ impl Program {
         }
     }
 
-    fn arguments(&self, worker: &str) -> Vec<OsString> {
+    pub(crate) fn arguments(&self, worker: &str) -> Vec<OsString> {
         let arguments: &[&str] = match self.runtime {
             Runtime::Skep => &["dev", "--host", "127.0.0.1", "--port", "0", "--inspector-port", "0"],
             Runtime::Workerd => &["serve", "--control-fd=1", "servers/workerd.capnp", worker],
             Runtime::Deno => &["run", "--allow-net", "--allow-read", "servers/deno.js", worker],
             Runtime::Bun => &["run", "servers/bun.js", worker],
             Runtime::Node => &["servers/node.mjs", worker],
+            Runtime::SkepServe => &["serve", "--listen", "127.0.0.1:0"],
             Runtime::RawHyper => &[],
         };
         arguments.iter().map(OsString::from).collect()
@@ -148,11 +164,11 @@ fn command(program: &Path, arguments: Vec<OsString>, cores: &str) -> Command {
     command
 }
 
-/// Where a server listens, from the first whole line that says so: `"port":1234` or `127.0.0.1:1234`.
+/// Where a server listens, from the first whole line that says so: `"port":1234`, `127.0.0.1:1234` or `localhost:1234`.
 fn address(output: &str) -> Option<SocketAddr> {
     let (lines, _) = output.rsplit_once('\n')?;
     lines.lines().find_map(|line| {
-        let rest = ["\"port\":", "127.0.0.1:"].iter().find_map(|key| Some(line.split_once(key)?.1))?;
+        let rest = ["\"port\":", "127.0.0.1:", "//localhost:"].iter().find_map(|key| Some(line.split_once(key)?.1))?;
         let digits = rest.split(|character: char| !character.is_ascii_digit()).next()?;
         Some(SocketAddr::from(([127, 0, 0, 1], digits.parse().ok()?)))
     })
@@ -191,7 +207,8 @@ mod tests {
         check("{\"port\":1234}\n", Some(1234));
         check("warning: x\n{\"event\":\"listen\",\"socket\":\"http\",\"port\":1234}\n", Some(1234));
         check("Ready on http://127.0.0.1:1234 (5 ms)\nDebugger listening on 127.0.0.1:5\n", Some(1234));
-        check("Ready on http://localhost:1234\n", None);
+        check("Ready on http://localhost:1234 (5 ms), 0 Workers\n", Some(1234));
+        check("Ready on http://localhost\n", None);
         check("127.0.0.1:99999\n", None);
     }
 }

@@ -1,4 +1,5 @@
-//! The floor: a server that only answers hello, on hyper and one thread. What Skep needs beyond this is the platform.
+//! The floor: a server that only answers hello, or with a file that it has in memory, on hyper and one thread. What Skep needs
+//! beyond this is the platform.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "the port is told on standard output")]
@@ -16,22 +17,27 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    tokio::runtime::Builder::new_current_thread().enable_io().build()?.block_on(serve())
+    let (body, kind) = match std::env::args_os().nth(1) {
+        Some(file) => (Bytes::from(std::fs::read(file)?), "text/html; charset=utf-8"),
+        None => (Bytes::from_static(br#"{"message":"hi"}"#), "application/json"),
+    };
+    let kind = HeaderValue::from_static(kind);
+    tokio::runtime::Builder::new_current_thread().enable_io().build()?.block_on(serve(body, kind))
 }
 
-async fn serve() -> Result<(), Box<dyn Error>> {
+async fn serve(body: Bytes, kind: HeaderValue) -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("{}", listener.local_addr()?);
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
+        let (body, kind) = (body.clone(), kind.clone());
+        let answer = service_fn(move |_: Request<Incoming>| {
+            let mut response = Response::new(Full::new(body.clone()));
+            response.headers_mut().insert(CONTENT_TYPE, kind.clone());
+            std::future::ready(Ok::<_, Infallible>(response))
+        });
         // A connection that breaks concerns its client only.
-        tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(hello)));
+        tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
     }
-}
-
-async fn hello(_: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-    let mut response = Response::new(Full::new(Bytes::from_static(br#"{"message":"hi"}"#)));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Ok(response)
 }

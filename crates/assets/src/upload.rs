@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::fs::{self, FileType};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
@@ -24,6 +24,9 @@ pub const REDIRECTS_FILE: &str = "_redirects";
 
 /// How deep folders may be nested.
 const DEEPEST: usize = 128;
+/// How much later than a file's time of change a further change surely gets another one: the clock of file systems has ticks of
+/// up to 10 ms, and some round to 2 s.
+const SETTLED: Duration = Duration::from_secs(2);
 /// The largest `_headers`, `_redirects` and `.assetsignore` in bytes: more than all lines that have an effect.
 const LARGEST_RULES: u64 = 4 * 1024 * 1024;
 
@@ -83,6 +86,8 @@ struct Seen {
     size: u64,
     modified: SystemTime,
     hash: AssetHash,
+    /// It was read so long after its last change that a further one has another time.
+    is_settled: bool,
 }
 
 impl Folder {
@@ -94,7 +99,8 @@ impl Folder {
         Self::default().read_again(folder)
     }
 
-    /// Reads the folder again; of files whose size and time of change are the same, the hash is taken from the last time. Blocks.
+    /// Reads the folder again; of files whose size and time of change are the same, the hash is taken from the last time, unless
+    /// they had just been changed then. Blocks.
     ///
     /// # Errors
     /// As [`Folder::read`].
@@ -190,15 +196,17 @@ impl Walk<'_> {
         if size > MAX_FILE_SIZE {
             return Err(ManifestError::Size { path: place.to_owned(), size }.into());
         }
+        let is_settled = SystemTime::now().duration_since(modified).is_ok_and(|age| age > SETTLED);
         let before = self.before.seen.get(path);
-        let (hash, size) = match before.filter(|seen| (seen.size, seen.modified) == (size, modified)) {
+        let (hash, size) = match before.filter(|seen| seen.is_settled && (seen.size, seen.modified) == (size, modified))
+        {
             Some(seen) => (seen.hash, size),
             None => hash_of(path).map_err(failed)?,
         };
         let content_type = content_type(place).map(Cow::into_owned);
         self.builder.add(place, &File { hash, size, content_type, variants: Variants::default() })?;
         self.found.files.insert(hash, path.to_owned());
-        self.found.seen.insert(path.to_owned(), Seen { size, modified, hash });
+        self.found.seen.insert(path.to_owned(), Seen { size, modified, hash, is_settled });
         Ok(())
     }
 }

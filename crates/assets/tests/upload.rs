@@ -134,6 +134,19 @@ fn what_changed_is_read_again() {
     assert!(second.read_again(folder.path()).unwrap().manifest.get("/b.txt").is_none());
 }
 
+/// The clock of a file system stands still for some milliseconds, and two changes may have the same time.
+#[test]
+fn a_file_that_changed_twice_within_a_tick_is_read_again() {
+    let folder = folder(&[("a.txt", "one")]);
+    let path = folder.path().join("a.txt");
+    let modified = fs::metadata(&path).unwrap().modified().unwrap();
+    let first = Folder::read(folder.path()).unwrap();
+    fs::write(&path, "two").unwrap();
+    fs::File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
+    let second = first.read_again(folder.path()).unwrap();
+    assert_eq!(second.manifest.get("/a.txt").unwrap().hash(), AssetHash::of(b"two", "txt"));
+}
+
 #[tokio::test]
 async fn a_folder_is_served_from_disk() {
     let large: String = "0123456789".repeat(200_000);

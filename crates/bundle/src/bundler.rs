@@ -69,6 +69,11 @@ impl Bundler {
         Self { config, options, format: EntryFormat::Module, warm: None }
     }
 
+    /// The next build is a new one: changes were not told.
+    pub(crate) fn forget(&mut self) {
+        self.warm = None;
+    }
+
     /// Builds. With `changed`, only what these files concern, if that is possible.
     ///
     /// # Errors

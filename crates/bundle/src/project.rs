@@ -130,7 +130,12 @@ impl Project {
             self.assets = assets;
             return self.build_changed(None).await;
         }
-        self.build_changed(Some(&changed)).await
+        let built = self.build_changed(Some(&changed)).await;
+        if built.is_err() {
+            // it may have failed before the bundler was told of the changes
+            self.bundler.forget();
+        }
+        built
     }
 
     async fn build_changed(&mut self, changed: Option<&[PathBuf]>) -> Result<Build, BuildError> {

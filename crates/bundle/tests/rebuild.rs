@@ -153,6 +153,16 @@ fn mistakes_are_mended() {
 }
 
 #[test]
+fn a_change_counts_that_came_while_the_script_was_missing() {
+    let mut session = session();
+    session.check(
+        &[("src/index.ts", None), ("src/other.ts", Some("export const text = 'meanwhile';"))],
+        "the script src/index.ts does not exist",
+    );
+    session.check(&[("src/index.ts", Some(INDEX))], "part meanwhile 1");
+}
+
+#[test]
 fn what_is_not_bundled_changes() {
     let mut session = session();
     let other = "import note from './note.txt'; export const text = typeof note;";

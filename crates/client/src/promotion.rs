@@ -10,9 +10,9 @@ use serde_json::{Map, Value, json};
 use crate::api::{Api, Root, Sent, segment};
 use crate::error::{Error, NO_ENDPOINT, Result};
 
-/// The most steps that the platform takes.
+/// The most steps.
 const MOST_STEPS: usize = 20;
-/// The longest time between two steps.
+/// The longest time between two steps: a week.
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long the platform may be away while a promotion is followed.
 const MOST_MISSED: u32 = 30;

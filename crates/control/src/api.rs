@@ -7,12 +7,14 @@ mod deployments;
 mod domains;
 mod namespaces;
 mod own;
+mod promotions;
 mod schedules;
 mod scripts;
 mod secrets;
 mod services;
 mod settings;
 mod shapes;
+mod tails;
 mod user;
 mod versions;
 
@@ -32,6 +34,8 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         assets::endpoints(),
         schedules::endpoints(),
         namespaces::endpoints(),
+        tails::endpoints(),
+        promotions::endpoints(),
         own::endpoints(),
         crons::endpoints(),
         domains::endpoints(),

@@ -19,8 +19,9 @@ mod upload;
 
 pub use endpoint::{Access, Endpoint};
 pub use openapi::document;
-pub use runtime::{Crons, Fetched, Proofs, Ran, Running, Started, Trial, TrialFailure, Trials};
+pub use runtime::{Crons, Fetched, Preparation, Proofs, Ran, Running, Runtime, Started, Trial, TrialFailure, Trials};
 pub use server::{Addresses, Control};
+pub use upload::read_upload;
 
 /// Every endpoint there is.
 pub fn endpoints() -> Vec<Endpoint> {

@@ -4,7 +4,22 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+use bytes::Bytes;
+use skep_observe::Tails;
 use skep_worker::Version;
+use uuid::Uuid;
+
+/// Those who run Workers, as far as the control plane needs them.
+pub struct Runtime {
+    /// Starts what is uploaded.
+    pub trials: Box<dyn Trials>,
+    /// Runs scheduled handlers by hand.
+    pub crons: Box<dyn Crons>,
+    /// Looks for proofs that a domain is somebody's.
+    pub proofs: Box<dyn Proofs>,
+    /// Live tails.
+    pub tails: Tails,
+}
 
 /// What is known of a version that was started once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,6 +28,8 @@ pub struct Started {
     pub handlers: Vec<String>,
     /// CPU time of the start, in milliseconds.
     pub startup_time_ms: u64,
+    /// What the start compiled, by the names of modules: later starts are quicker with it.
+    pub code: Vec<(String, Bytes)>,
 }
 
 /// Why a version does not start: its own error, mapped to its author's sources.
@@ -23,10 +40,17 @@ pub struct TrialFailure(pub String);
 /// A start that is going on.
 pub type Trial<'t> = Pin<Box<dyn Future<Output = Result<Started, TrialFailure>> + Send + 't>>;
 
-/// Starts a version in a throw-away isolate, under the limits of a start.
+/// A preparation that is going on.
+pub type Preparation<'t> = Pin<Box<dyn Future<Output = ()> + Send + 't>>;
+
+/// Starts versions before they get requests.
 pub trait Trials: Send + Sync {
-    /// Starts it once.
+    /// Starts a version once in a throw-away isolate, under the limits of a start: before it is kept.
     fn start(&self, version: Version) -> Trial<'_>;
+
+    /// Has a version of a Worker started where its requests will go: before it is deployed, so that the first of them need not
+    /// wait. Nothing is said of what goes wrong: the version was tried before.
+    fn prepare(&self, worker: Uuid, version: Uuid) -> Preparation<'_>;
 }
 
 /// How a scheduled handler did.

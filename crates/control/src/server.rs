@@ -12,7 +12,7 @@ use crate::api;
 use crate::call::Call;
 use crate::endpoint::{Access, Endpoint};
 use crate::error::{ApiError, ApiResult};
-use crate::runtime::{Crons, Proofs, Trials};
+use crate::runtime::Runtime;
 
 /// How Workers are reached, for answers that name addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,9 +36,7 @@ impl Addresses {
 /// The control plane.
 pub struct Control {
     pub(crate) store: Store,
-    pub(crate) trials: Box<dyn Trials>,
-    pub(crate) crons: Box<dyn Crons>,
-    pub(crate) proofs: Box<dyn Proofs>,
+    pub(crate) runtime: Runtime,
     pub(crate) addresses: Addresses,
     router: Router<Vec<Endpoint>>,
 }
@@ -48,13 +46,7 @@ impl Control {
     ///
     /// # Panics
     /// When two endpoints contradict each other: a test would have seen it.
-    pub fn new(
-        store: Store,
-        trials: Box<dyn Trials>,
-        crons: Box<dyn Crons>,
-        proofs: Box<dyn Proofs>,
-        addresses: Addresses,
-    ) -> Arc<Self> {
+    pub fn new(store: Store, runtime: Runtime, addresses: Addresses) -> Arc<Self> {
         let mut paths = std::collections::BTreeMap::<&str, Vec<Endpoint>>::new();
         for endpoint in api::endpoints() {
             paths.entry(endpoint.path).or_default().push(endpoint);
@@ -63,7 +55,7 @@ impl Control {
         for (path, endpoints) in paths {
             router.insert(path, endpoints).expect("the paths of the endpoints do not contradict each other");
         }
-        Arc::new(Self { store, trials, crons, proofs, addresses, router })
+        Arc::new(Self { store, runtime, addresses, router })
     }
 
     /// Answers a call of the API.

@@ -3,10 +3,12 @@
 
 use bytes::Bytes;
 use futures_util::stream;
-use http::header::CONTENT_TYPE;
+use http::StatusCode;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use multer::{Constraints, Multipart, SizeLimit};
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use skep_exchange::Body;
 use skep_store::{Annotations, BindingRecord, Content, FileHash, ModuleKind, NewVersion, Store, StoredModule};
 use skep_worker::{EntryFormat, Limits, Module, ModuleContent};
 
@@ -87,8 +89,7 @@ struct Part {
 }
 
 /// Reads parts, within the limits.
-async fn parts(call: &mut Call) -> ApiResult<Vec<Part>> {
-    let content_type = call.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+async fn parts(content_type: &str, mut body: Body) -> ApiResult<Vec<Part>> {
     let boundary = multer::parse_boundary(content_type).map_err(|_| {
         ApiError::bad("the upload is not multipart/form-data with a boundary: send it as wrangler does")
     })?;
@@ -97,20 +98,17 @@ async fn parts(call: &mut Call) -> ApiResult<Vec<Part>> {
     let whole = limits.script_size as u64 * 3;
     let constraints = Constraints::new()
         .size_limit(SizeLimit::new().whole_stream(whole).per_field(whole).for_field("metadata", MOST_METADATA as u64));
-    let mut body = call.take_body();
     let chunks = stream::poll_fn(move |context| body.poll_chunk(context));
     let mut multipart = Multipart::with_constraints(chunks, boundary, constraints);
     let fail = |error: multer::Error| match error {
         multer::Error::FieldSizeExceeded { limit, field_name } => ApiError::new(
-            http::StatusCode::PAYLOAD_TOO_LARGE,
+            StatusCode::PAYLOAD_TOO_LARGE,
             10027,
             format!("the part {} is larger than {limit} bytes", field_name.unwrap_or_default()),
         ),
-        multer::Error::StreamSizeExceeded { limit } => ApiError::new(
-            http::StatusCode::PAYLOAD_TOO_LARGE,
-            10027,
-            format!("the upload is larger than {limit} bytes"),
-        ),
+        multer::Error::StreamSizeExceeded { limit } => {
+            ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, 10027, format!("the upload is larger than {limit} bytes"))
+        }
         error => ApiError::bad(format!("the upload cannot be read: {error}. It may have been cut off: try again")),
     };
     let mut parts = Vec::new();
@@ -130,7 +128,7 @@ async fn parts(call: &mut Call) -> ApiResult<Vec<Part>> {
                 "the script is larger than {} MiB: leave out what is not needed, or fetch it at run time",
                 limits.script_size / skep_worker::limits::MEBIBYTE
             );
-            return Err(ApiError::new(http::StatusCode::PAYLOAD_TOO_LARGE, 10027, message));
+            return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, 10027, message));
         }
         parts.push(Part { name, content_type, content });
     }
@@ -141,7 +139,29 @@ const SOURCE_MAP: &str = "application/source-map";
 
 /// Reads an upload, and refuses what cannot be a Worker.
 pub(crate) async fn read(call: &mut Call) -> ApiResult<Upload> {
-    let parts = parts(call).await?;
+    if let Some(encoding) = call.headers.get(CONTENT_ENCODING).filter(|encoding| *encoding != "identity") {
+        return Err(ApiError::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            10001,
+            format!("the upload is encoded ({}): send it as it is", String::from_utf8_lossy(encoding.as_bytes())),
+        ));
+    }
+    let body = call.take_body();
+    let content_type = call.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    read_body(content_type, body).await
+}
+
+/// Reads an upload as the endpoints do, and gives the names of its modules. For those who have no control plane, such as a fuzzer.
+///
+/// # Errors
+/// What the API would answer.
+pub async fn read_upload(content_type: &str, body: Body) -> Result<Vec<String>, String> {
+    let upload = read_body(content_type, body).await.map_err(|error| error.message)?;
+    Ok(upload.modules.into_iter().map(|module| module.name).collect())
+}
+
+async fn read_body(content_type: &str, body: Body) -> ApiResult<Upload> {
+    let parts = parts(content_type, body).await?;
     let metadata = parts
         .iter()
         .find(|part| part.name == "metadata")
@@ -240,7 +260,7 @@ impl Upload {
             let write = |module: &Module| {
                 let (kind, bytes, map) = raw(&module.content);
                 let source_map = map.map(|map| files.write(map)).transpose()?;
-                Ok(StoredModule { name: module.name.clone(), kind, file: files.write(bytes)?, source_map })
+                Ok(StoredModule { name: module.name.clone(), kind, file: files.write(bytes)?, source_map, code: None })
             };
             written.iter().map(write).collect()
         });

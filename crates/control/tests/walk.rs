@@ -7,12 +7,15 @@ use http::header::AUTHORIZATION;
 use http::{Method, Request, StatusCode};
 use serde_json::Value;
 use skep_control::{
-    Access, Addresses, Control, Crons, Endpoint, Fetched, Proofs, Running, Started, Trial, Trials, document, endpoints,
+    Access, Addresses, Control, Crons, Endpoint, Fetched, Preparation, Proofs, Running, Runtime, Started, Trial,
+    Trials, document, endpoints,
 };
 use skep_exchange::Body;
+use skep_observe::Tails;
 use skep_store::{Account, Actor, MasterKeys, NewToken, Permission, Store, Zone};
 use skep_worker::Version;
 use tempfile::TempDir;
+use uuid::Uuid;
 
 /// Endpoints that everybody may call.
 const PUBLIC: [&str; 1] = ["/openapi.json"];
@@ -23,6 +26,10 @@ struct NoTrials;
 impl Trials for NoTrials {
     fn start(&self, _: Version) -> Trial<'_> {
         Box::pin(std::future::ready(Ok(Started::default())))
+    }
+
+    fn prepare(&self, _: Uuid, _: Uuid) -> Preparation<'_> {
+        Box::pin(std::future::ready(()))
     }
 }
 
@@ -59,7 +66,13 @@ impl Site {
         let other = store.create_account("test", "Other", "other").await.expect("an account");
         let zone = store.add_zone(&Actor::platform(&own.id, "test"), "example.com", true).await.expect("a zone");
         let addresses = Addresses { domain: "localhost".to_owned(), scheme: "http", port: None };
-        let control = Control::new(store.clone(), Box::new(NoTrials), Box::new(Nobody), Box::new(Nobody), addresses);
+        let runtime = Runtime {
+            trials: Box::new(NoTrials),
+            crons: Box::new(Nobody),
+            proofs: Box::new(Nobody),
+            tails: Tails::start().expect("a thread"),
+        };
+        let control = Control::new(store.clone(), runtime, addresses);
         Self { _folder: folder, control, store, own, other, zone }
     }
 

@@ -6,12 +6,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use skep_bundle::{Build, BuildError, Diagnostic, Options, Project};
-use skep_isolate::{Slot, StartError};
-use skep_worker::{ModuleContent, Version};
+use skep_isolate::{Rates, Slot, StartError};
+use skep_worker::{BindingKind, ModuleContent, Version};
 
+use crate::assets::Assets;
 use crate::live::LiveSender;
 use crate::page::Problem;
 use crate::printer::Printer;
+use crate::served::Served;
+use crate::services::DevServices;
 use crate::watch::{Changes, Watcher};
 
 /// Who is told of a project that was read, or why it cannot be.
@@ -22,9 +25,16 @@ pub(crate) struct Builder {
     pub(crate) options: Options,
     pub(crate) live: LiveSender,
     pub(crate) printer: Printer,
-    pub(crate) isolate: Box<dyn Fn(Arc<Version>) -> skep_isolate::Options + Send>,
+    pub(crate) isolate: Box<dyn Fn(Arc<Version>, Arc<DevServices>) -> skep_isolate::Options + Send>,
     /// Told of the project once it is read, or why it cannot be.
     pub(crate) opened: Opened,
+}
+
+/// The version whose isolate is live.
+struct Running {
+    version: Arc<Version>,
+    slot: Arc<Slot>,
+    services: Arc<DevServices>,
 }
 
 impl Builder {
@@ -38,7 +48,9 @@ impl Builder {
         opened(Ok(&project));
         let mut begun = Instant::now();
         let mut built = project.build().await;
-        let mut first = true;
+        let mut changed: Option<Vec<PathBuf>> = None;
+        let mut running = None;
+        let rates = Arc::default();
         loop {
             let (inputs, folders) = match &built {
                 Ok(build) => (build.inputs.clone(), build.watch_dirs.clone()),
@@ -47,51 +59,78 @@ impl Builder {
             // Before the version is live: a file that is saved from then on counts.
             watcher.watch(&inputs, &folders);
             match built {
-                Ok(build) => self.start(build, begun, first).await,
+                Ok(build) => {
+                    self.warn(&build);
+                    match self.start(build, changed.as_deref(), &mut running, &rates).await {
+                        Ok(served) => {
+                            self.live.ready(served);
+                            if changed.is_some() {
+                                let time = milliseconds(begun.elapsed());
+                                self.printer.line(&self.printer.paint("2", &format!("Reloaded in {time} ms")));
+                            }
+                        }
+                        Err(problem) => {
+                            self.print_problem(&problem);
+                            self.live.broken(problem);
+                        }
+                    }
+                }
                 Err(error) => self.report(&error),
             }
-            first = false;
-            let Some(Changes(changed)) = watcher.changes(|| self.live.building()).await else { return };
+            let Some(Changes(paths)) = watcher.changes(|| self.live.building()).await else { return };
             begun = Instant::now();
-            built = project.rebuild(&changed).await;
+            built = project.rebuild(&paths).await;
+            changed = Some(paths);
         }
     }
 
-    async fn start(&mut self, build: Build, begun: Instant, first: bool) {
+    fn warn(&self, build: &Build) {
         for warning in &build.warnings {
             self.printer.error_line(&self.warning(warning));
         }
-        for warning in build.version.compatibility.not_honoured() {
+        let not_honoured = build.version.compatibility.not_honoured();
+        let others = build.version.bindings.iter().filter_map(|binding| match &binding.kind {
+            BindingKind::Service { worker, .. } if *worker != build.version.worker => Some(format!(
+                "the binding \"{}\" is to the Worker \"{worker}\", and skep dev runs one Worker: each use throws",
+                binding.name
+            )),
+            _ => None,
+        });
+        for warning in not_honoured.into_iter().chain(others) {
             self.printer.error_line(&self.printer.paint("33", &format!("warning: {warning}")));
         }
-        if build.assets.is_some() {
-            let warning =
-                "warning: skep dev does not serve static assets yet: requests go to the Worker. `skep serve` does";
-            self.printer.error_line(&self.printer.paint("33", warning));
-        }
+    }
+
+    /// Makes what a build gave ready for requests. A version that is running goes on if only assets changed.
+    async fn start(
+        &self,
+        build: Build,
+        changed: Option<&[PathBuf]>,
+        running: &mut Option<Running>,
+        rates: &Arc<Rates>,
+    ) -> Result<Served, Problem> {
+        let assets = build.assets.as_ref().map(|built| Arc::new(Assets::new(built, &build.version)));
         if !build.version.has_script() {
-            let text = "This project has static assets only, which skep dev does not serve yet: deploy it to `skep serve`, or use `wrangler dev`.";
-            let problem = Problem { title: "There is no Worker to run", text: text.to_owned() };
-            self.print_problem(&problem);
-            return self.live.broken(problem);
+            *running = None;
+            return Ok(Served { slot: None, assets });
         }
+        let are_assets = |paths: &[PathBuf]| {
+            let folder = build.assets.as_ref().map(|built| &built.directory);
+            folder.is_some_and(|folder| paths.iter().all(|path| path.starts_with(folder)))
+        };
+        let only_assets = changed.is_some_and(are_assets);
         let root = project_root(&build);
-        let version = Arc::new(with_source_root(build.version, &root));
-        let slot = Slot::new((self.isolate)(Arc::clone(&version)));
-        match slot.isolate().await {
-            Ok(_) => {
-                self.live.ready(slot);
-                if !first {
-                    let time = milliseconds(begun.elapsed());
-                    self.printer.line(&self.printer.paint("2", &format!("Reloaded in {time} ms")));
-                }
-            }
-            Err(error) => {
-                let problem = start_problem(&error);
-                self.print_problem(&problem);
-                self.live.broken(problem);
-            }
+        let version = with_source_root(build.version, &root);
+        if let Some(running) = running.as_ref().filter(|running| only_assets && *running.version == version) {
+            running.services.replace_assets(assets.clone());
+            return Ok(Served { slot: Some(Arc::clone(&running.slot)), assets });
         }
+        let version = Arc::new(version);
+        let services = Arc::new(DevServices::new(assets.clone(), Arc::clone(rates)));
+        let slot = Slot::new((self.isolate)(Arc::clone(&version), Arc::clone(&services)));
+        slot.isolate().await.map_err(|error| start_problem(&error))?;
+        *running = Some(Running { version, slot: Arc::clone(&slot), services });
+        Ok(Served { slot: Some(slot), assets })
     }
 
     fn report(&self, error: &BuildError) {

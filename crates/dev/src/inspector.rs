@@ -110,14 +110,16 @@ async fn debug(mut live: watch::Receiver<Live>, mut debugger: WebSocket) {
         if current.is_none() {
             live.mark_unchanged();
             let slot = match live::settled(&mut live).await {
-                Live::Ready(slot) | Live::Broken { previous: Some(slot), .. } => slot,
-                Live::Broken { previous: None, .. } => {
-                    if live.changed().await.is_err() {
-                        return;
-                    }
-                    continue;
-                }
+                Live::Ready(served) | Live::Broken { previous: Some(served), .. } => served.slot.clone(),
+                Live::Broken { previous: None, .. } => None,
                 Live::Building => return,
+            };
+            // A project may have no script, or none that starts: a debugger waits for one.
+            let Some(slot) = slot else {
+                if live.changed().await.is_err() {
+                    return;
+                }
+                continue;
             };
             if let Some(session) = slot.inspect().await {
                 for message in memory.replay() {
@@ -154,7 +156,10 @@ async fn debug(mut live: watch::Receiver<Live>, mut debugger: WebSocket) {
                 if changed.is_err() {
                     return;
                 }
-                let replaced = matches!(&*live.borrow_and_update(), Live::Ready(next) if !Arc::ptr_eq(next, slot));
+                let replaced = matches!(
+                    &*live.borrow_and_update(),
+                    Live::Ready(next) if next.slot.as_ref().is_none_or(|next| !Arc::ptr_eq(next, slot))
+                );
                 if replaced {
                     current = None;
                     let cleared = json!({ "method": "Runtime.executionContextsCleared" }).to_string();

@@ -2,10 +2,12 @@
 //!
 //! One thread serves requests and the debugger's port, one builds ([`builder`]), each isolate has its own. Files that a
 //! build has read are watched ([`watch`]); a request that comes during a reload waits for it ([`live`]); a broken build
-//! leaves the version before it in place. Limits are those of production.
+//! leaves the version before it in place. Static assets are asked before the isolate ([`served`]), and change without it. Limits
+//! are those of production.
 
 #![forbid(unsafe_code)]
 
+mod assets;
 mod builder;
 mod inspector;
 mod keys;
@@ -15,6 +17,8 @@ mod page;
 mod port;
 mod printer;
 mod serve;
+mod served;
+mod services;
 mod watch;
 
 use std::sync::Arc;
@@ -36,6 +40,7 @@ use crate::keys::{Key, Keyboard};
 use crate::live::LiveSender;
 use crate::log::{RequestLog, TerminalObserver};
 use crate::serve::DevHandler;
+use crate::services::DevServices;
 use crate::watch::Watcher;
 
 pub use printer::Printer;
@@ -209,14 +214,15 @@ fn spawn_builder(
     let cache = Arc::new(MemoryCache::new(CACHE_BYTES));
     let observer: Arc<dyn Observer> = Arc::new(TerminalObserver { printer: printer.clone() });
     let colors = printer.colors();
-    let isolate = move |version: Arc<Version>| skep_isolate::Options {
+    let isolate = move |version: Arc<Version>, services: Arc<DevServices>| skep_isolate::Options {
         version,
         outbound: outbound.clone(),
         cache: Arc::clone(&cache) as Arc<dyn skep_isolate::CacheStore>,
         observer: Arc::clone(&observer),
-        services: Arc::new(skep_isolate::NoServices),
+        services,
         colors,
         inspector: true,
+        code: skep_isolate::Code::Compile,
     };
     let opened = move |project: Result<&Project, skep_bundle::BuildError>| {
         let opened = project.map(|project| {

@@ -2,26 +2,26 @@
 
 use std::sync::Arc;
 
-use skep_isolate::Slot;
 use tokio::sync::watch;
 
 use crate::page::Problem;
+use crate::served::Served;
 
 /// What the development server serves.
 #[derive(Clone)]
 pub(crate) enum Live {
     /// A build is running: requests wait for it.
     Building,
-    /// A version takes requests.
-    Ready(Arc<Slot>),
-    /// The project cannot be built or started. The version before it, if there was one, still takes requests.
-    Broken { problem: Arc<Problem>, previous: Option<Arc<Slot>> },
+    /// What the last build gave takes requests.
+    Ready(Arc<Served>),
+    /// The project cannot be built or started. What was there before, if anything was, still takes requests.
+    Broken { problem: Arc<Problem>, previous: Option<Arc<Served>> },
 }
 
 /// The writing end: who builds.
 pub(crate) struct LiveSender {
     sender: watch::Sender<Live>,
-    last: Option<Arc<Slot>>,
+    last: Option<Arc<Served>>,
 }
 
 impl LiveSender {
@@ -35,10 +35,11 @@ impl LiveSender {
         self.sender.send_replace(Live::Building);
     }
 
-    /// A version is live. The one before it finishes what it is handling.
-    pub(crate) fn ready(&mut self, slot: Arc<Slot>) {
-        self.last = Some(Arc::clone(&slot));
-        self.sender.send_replace(Live::Ready(slot));
+    /// What a build gave is live. A version before it finishes what it is handling.
+    pub(crate) fn ready(&mut self, served: Served) {
+        let served = Arc::new(served);
+        self.last = Some(Arc::clone(&served));
+        self.sender.send_replace(Live::Ready(served));
     }
 
     /// Nothing new came of a build: what was live stays.

@@ -1,4 +1,4 @@
-//! Requests: to the live version, or to one of the paths that the development server answers itself.
+//! Requests: to what the last build gave, or to one of the paths that the development server answers itself.
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -7,12 +7,12 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use skep_exchange::{Body, Failure, Request, Response};
 use skep_gateway::{Answering, Handler, Page, error_page};
-use skep_isolate::Slot;
 use tokio::sync::watch;
 
 use crate::live::{self, Live};
 use crate::log::RequestLog;
 use crate::page::wants_html;
+use crate::served::Served;
 
 /// Paths below this belong to the platform, not to the Worker.
 const PLATFORM: &str = "/cdn-cgi/";
@@ -21,7 +21,7 @@ const SCHEDULED: &str = "/cdn-cgi/handler/scheduled";
 /// The same, with `--test-scheduled`.
 const TEST_SCHEDULED: &str = "/__scheduled";
 
-/// Answers requests with the live version.
+/// Answers requests with the live assets and the live version.
 pub(crate) struct DevHandler {
     pub(crate) live: watch::Receiver<Live>,
     pub(crate) log: RequestLog,
@@ -34,10 +34,10 @@ impl Handler for DevHandler {
         let path = request.uri().path();
         let ready = match &*self.live.borrow() {
             _ if path.starts_with(PLATFORM) || path == TEST_SCHEDULED => None,
-            Live::Ready(slot) => Some(Arc::clone(slot)),
+            Live::Ready(served) => Some(Arc::clone(served)),
             Live::Building | Live::Broken { .. } => None,
         };
-        let Some(slot) = ready else {
+        let Some(served) = ready else {
             return Box::pin(async move {
                 let response = self.respond(request).await;
                 line.answered(response.status());
@@ -45,9 +45,9 @@ impl Handler for DevHandler {
             });
         };
         let html = wants_html(request.headers());
-        let fetching = slot.fetch(request);
+        let answering = served.answer(request);
         Box::pin(async move {
-            let response = fetching.await.unwrap_or_else(|failure| failed(&failure, html));
+            let response = answering.await.unwrap_or_else(|failure| failed(&failure, html));
             line.answered(response.status());
             response
         })
@@ -69,15 +69,15 @@ impl DevHandler {
         }
         let html = wants_html(request.headers());
         match self.waited(request.headers().clone()).await {
-            Ok(slot) => slot.fetch(request).await.unwrap_or_else(|failure| failed(&failure, html)),
+            Ok(served) => served.answer(request).await.unwrap_or_else(|failure| failed(&failure, html)),
             Err(response) => response,
         }
     }
 
-    /// The version that takes a request which came while there was none.
-    async fn waited(&self, headers: HeaderMap) -> Result<Arc<Slot>, Response> {
+    /// What takes a request that came while there was nothing.
+    async fn waited(&self, headers: HeaderMap) -> Result<Arc<Served>, Response> {
         match live::settled(&mut self.live.clone()).await {
-            Live::Ready(slot) => Ok(slot),
+            Live::Ready(served) => Ok(served),
             Live::Broken { problem, previous } => match previous {
                 Some(previous) if !wants_html(&headers) => Ok(previous),
                 _ => Err(problem.response(&headers)),
@@ -100,9 +100,13 @@ impl DevHandler {
             .duration_since(UNIX_EPOCH)
             .map_or(0, |now| i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
         let time = parameter("time").and_then(|time| time.parse().ok()).unwrap_or(now);
-        let slot = match self.waited(headers.clone()).await {
-            Ok(slot) => slot,
+        let served = match self.waited(headers.clone()).await {
+            Ok(served) => served,
             Err(response) => return response,
+        };
+        let Some(slot) = &served.slot else {
+            let message = "This project has static assets only, and no scheduled handler.";
+            return Page { status: StatusCode::NOT_FOUND, title: "Not found", message, detail: None }.response();
         };
         let (status, outcome) = match slot.scheduled(parameter("cron").unwrap_or_default(), time).await {
             Ok(_) => (StatusCode::OK, "ok"),

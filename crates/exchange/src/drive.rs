@@ -23,18 +23,23 @@ pub enum Role {
     /// It asked.
     Client,
     /// It answered.
-    Server,
+    Server {
+        /// Whether frames without a mask are taken, although RFC 6455, section 5.1, forbids them.
+        accept_unmasked: bool,
+    },
 }
 
 /// Moves messages between a connection, whose handshake is done, and one end of a [`WebSocket::pair`].
 /// Returns when both directions are closed, or one of the two is gone.
 pub async fn drive(connection: impl AsyncRead + AsyncWrite + Unpin, role: Role, mut end: WebSocket) {
-    let role = match role {
-        Role::Client => protocol::Role::Client,
-        Role::Server => protocol::Role::Server,
+    let (role, accept_unmasked) = match role {
+        Role::Client => (protocol::Role::Client, false),
+        Role::Server { accept_unmasked } => (protocol::Role::Server, accept_unmasked),
     };
-    let config =
-        WebSocketConfig::default().max_message_size(Some(LARGEST_MESSAGE)).max_frame_size(Some(LARGEST_MESSAGE));
+    let config = WebSocketConfig::default()
+        .max_message_size(Some(LARGEST_MESSAGE))
+        .max_frame_size(Some(LARGEST_MESSAGE))
+        .accept_unmasked_frames(accept_unmasked);
     let mut socket = WebSocketStream::from_raw_socket(connection, role, Some(config)).await;
     let mut closing = false;
     loop {

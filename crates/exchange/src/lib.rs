@@ -28,6 +28,11 @@ pub struct RequestCf(pub std::sync::Arc<str>);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Depth(pub u32);
 
+/// Among the extensions of a response with status 101: its client may send frames without a mask, although RFC 6455,
+/// section 5.1, forbids it.
+#[derive(Clone, Copy, Debug)]
+pub struct AcceptUnmasked;
+
 /// A request with a body of ours.
 pub type Request = http::Request<Body>;
 /// A response with a body of ours. A response with status 101 has a [`WebSocket`] among its extensions.

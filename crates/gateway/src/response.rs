@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use hyper::ext::ReasonPhrase;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use skep_exchange::{Body, Response, Role, StatusText, WebSocket, drive};
+use skep_exchange::{AcceptUnmasked, Body, Response, Role, StatusText, WebSocket, drive};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::error_page::Page;
@@ -65,10 +65,11 @@ impl Upgrade {
     /// Answers the handshake with the response's WebSocket, if it has one.
     pub(crate) fn finish(self, mut response: Response) -> http::Response<Body> {
         let Some(end) = WebSocket::take(&mut response) else { return prepare(response) };
+        let role = Role::Server { accept_unmasked: response.extensions().get::<AcceptUnmasked>().is_some() };
         tokio::spawn(async move {
             // A client that went away in the middle of the handshake has nothing to be told.
             if let Ok(upgraded) = self.on_upgrade.await {
-                drive(TokioIo::new(upgraded), Role::Server, end).await;
+                drive(TokioIo::new(upgraded), role, end).await;
             }
         });
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;

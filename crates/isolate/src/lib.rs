@@ -12,18 +12,21 @@ mod limits;
 mod loader;
 mod loopback;
 mod meter;
+mod rates;
 mod runtime;
 mod slot;
 mod thread;
 mod watchdog;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use skep_exchange::rpc::{Ending, Opening};
 use skep_exchange::{Failure, Reply, Request, wake};
-use skep_observe::{EventRecord, Exception, Observer, Source, Trigger};
+use skep_observe::{Details, EventRecord, Exception, Observer, Source, Trigger};
 use skep_web::EventId;
 use skep_worker::{Event, LimitExceeded, Version};
 use tokio::sync::{mpsc, oneshot};
@@ -35,6 +38,7 @@ use crate::runtime::RunEvent;
 use crate::thread::{Command, Started};
 
 pub use inspector::{InspectorMessage, InspectorSession};
+pub use rates::Rates;
 pub use skep_web::events::Finished;
 pub use skep_web::services::{
     Entrypoint, NoServices, RateLimit, ServiceFuture, ServiceTarget, Services, ended, no_such_worker,
@@ -58,6 +62,19 @@ pub fn initialize() {
     watchdog::take_turns();
 }
 
+/// What becomes of V8's compiled code.
+#[derive(Clone, Debug, Default)]
+pub enum Code {
+    /// Modules are compiled, and that is all.
+    #[default]
+    Compile,
+    /// What compiling them gave is kept for [`Isolate::code`].
+    Keep,
+    /// What an isolate kept before, by the names of modules. What V8 does not take, because it is of another V8, is compiled
+    /// and kept anew.
+    Use(Arc<HashMap<String, Bytes>>),
+}
+
 /// What an isolate is started with.
 #[derive(Clone)]
 pub struct Options {
@@ -75,6 +92,8 @@ pub struct Options {
     pub colors: bool,
     /// Whether a debugger may attach.
     pub inspector: bool,
+    /// What becomes of the compiled code.
+    pub code: Code,
 }
 
 /// A handle to one isolate. Cheap to clone; the isolate ends, after its open events, when the last handle is dropped.
@@ -87,6 +106,8 @@ struct Handle {
     next_event: AtomicU32,
     handlers: Vec<Event>,
     inspector: Option<Inspector>,
+    startup_cpu: Duration,
+    code: HashMap<String, Bytes>,
     observer: Arc<dyn Observer>,
     version: Arc<Version>,
 }
@@ -104,12 +125,13 @@ impl Isolate {
         let loopback = Loopback::new(&version.worker, Arc::clone(&options.services));
         thread::spawn(options, Arc::clone(&loopback) as Arc<dyn Services>, receiver, ready, Arc::clone(&life))?;
         let ended = || StartError::Thread("the isolate's thread ended while it started".to_owned());
-        let Started { handlers, inspector } = tokio::select! {
+        let Started { handlers, inspector, startup_cpu, code } = tokio::select! {
             started = started => started.map_err(|_| ended())??,
             exceeded = life.lost() => return Err(StartError::Limit(exceeded)),
         };
+        let next_event = AtomicU32::new(1);
         let handle =
-            Arc::new(Handle { commands, life, next_event: AtomicU32::new(1), handlers, inspector, observer, version });
+            Arc::new(Handle { commands, life, next_event, handlers, inspector, startup_cpu, code, observer, version });
         loopback.started(&handle);
         Ok(Self(handle))
     }
@@ -117,6 +139,24 @@ impl Isolate {
     /// The kinds of events that the version has handlers for.
     pub fn handlers(&self) -> &[Event] {
         &self.0.handlers
+    }
+
+    /// CPU time that loading the version's modules took.
+    pub fn startup_cpu(&self) -> Duration {
+        self.0.startup_cpu
+    }
+
+    /// V8's code cache of each module that was compiled, where [`Options::code`] asks for it.
+    pub fn code(&self) -> &HashMap<String, Bytes> {
+        &self.0.code
+    }
+
+    /// Gives this handle up and waits until the isolate has ended: when every other handle is given up too, and its open
+    /// events are over, those included that only `waitUntil()` keeps open.
+    pub async fn close(self) {
+        let life = Arc::clone(&self.0.life);
+        drop(self);
+        life.ended().await;
     }
 
     /// Whether the isolate has ended: a limit stopped it.
@@ -257,26 +297,7 @@ impl Isolate {
     /// What becomes of an event whose isolate does not stop. The thread that should tell the observer cannot.
     fn lost(&self, event: EventId, trigger: Trigger, exceeded: LimitExceeded) -> Failure {
         let failure = Failure::limit(exceeded);
-        let version = &self.0.version;
-        let source =
-            Source { worker: version.worker.as_str().into(), version: version.id.as_str().into(), event: event.0 };
-        let exception = Exception {
-            name: failure.name.clone(),
-            message: failure.message.clone(),
-            stack: String::new(),
-            limit: failure.limit,
-            timestamp: SystemTime::now(),
-        };
-        self.0.observer.exception(&source, exception);
-        let record = EventRecord {
-            trigger,
-            outcome: failure.outcome,
-            started: SystemTime::now(),
-            wall: Duration::ZERO,
-            cpu: Duration::ZERO,
-            subrequests: 0,
-        };
-        self.0.observer.finished(&source, record);
+        unanswered(&*self.0.observer, &self.0.version, event, trigger, Details::default(), &failure);
         failure
     }
 
@@ -295,6 +316,37 @@ impl Isolate {
             self.0.next_event.store(1, Ordering::Relaxed);
         }
     }
+}
+
+/// Tells the observer of an event that no isolate could answer, and why.
+pub(crate) fn unanswered(
+    observer: &dyn Observer,
+    version: &Version,
+    event: EventId,
+    trigger: Trigger,
+    mut details: Details,
+    failure: &Failure,
+) {
+    let source = Source { worker: version.worker.as_str().into(), version: version.id.as_str().into(), event: event.0 };
+    let exception = Exception {
+        name: failure.name.clone(),
+        message: failure.message.clone(),
+        stack: failure.stack.clone(),
+        limit: failure.limit,
+        timestamp: SystemTime::now(),
+    };
+    details.exception(&exception);
+    observer.exception(&source, exception);
+    let record = EventRecord {
+        trigger,
+        outcome: failure.outcome,
+        started: SystemTime::now(),
+        wall: Duration::ZERO,
+        cpu: Duration::ZERO,
+        subrequests: 0,
+        details: observer.wants_details().then(|| Box::new(details)),
+    };
+    observer.finished(&source, record);
 }
 
 /// Tells the isolate that nobody waits for an event any more.

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 #[derive(Default)]
 pub(crate) struct Life {
     over: AtomicBool,
+    left: AtomicBool,
     lost: OnceLock<LimitExceeded>,
     bell: Notify,
 }
@@ -25,6 +26,24 @@ impl Life {
     /// No event is taken any more.
     pub(crate) fn end(&self) {
         self.over.store(true, Ordering::Release);
+    }
+
+    /// The isolate's thread is about to end: every event that it had is over.
+    pub(crate) fn leave(&self) {
+        self.end();
+        self.left.store(true, Ordering::Release);
+        self.bell.notify_waiters();
+    }
+
+    /// Waits until the isolate's thread has ended, or is lost.
+    pub(crate) async fn ended(&self) {
+        loop {
+            let rings = self.bell.notified();
+            if self.left.load(Ordering::Acquire) || self.lost.get().is_some() {
+                return;
+            }
+            rings.await;
+        }
     }
 
     /// The isolate's thread does not stop for this limit: nothing that was given to it will be answered.

@@ -2,18 +2,23 @@
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
+use bytes::Bytes;
 use deno_core::{
     CustomModuleEvaluationKind, FastString, ModuleLoadOptions, ModuleLoadReferrer, ModuleLoadResponse, ModuleLoader,
-    ModuleSource, ModuleSourceCode, ModuleSpecifier, ModuleType, RequestedModuleType, ResolutionKind, resolve_import,
-    v8,
+    ModuleSource, ModuleSourceCode, ModuleSpecifier, ModuleType, RequestedModuleType, ResolutionKind,
+    SourceCodeCacheInfo, resolve_import, v8,
 };
 use deno_error::JsErrorBox;
 use skep_worker::compatibility::nearest;
 use skep_worker::{Module, ModuleContent, Version};
+
+use crate::Code;
 
 /// Where the modules of every version live, as far as V8 knows. The host's paths are not its business.
 const BASE: &str = "file:///";
@@ -53,11 +58,34 @@ pub(crate) struct VersionLoader {
     version: Arc<Version>,
     /// Whether modules carry their source maps, for a debugger.
     maps: bool,
+    code: Code,
+    /// What V8 made of the modules, where that is to be kept.
+    made: RefCell<HashMap<String, Bytes>>,
 }
 
 impl VersionLoader {
-    pub(crate) fn new(version: Arc<Version>, maps: bool) -> Self {
-        Self { version, maps }
+    pub(crate) fn new(version: Arc<Version>, maps: bool, code: Code) -> Self {
+        Self { version, maps, code, made: RefCell::default() }
+    }
+
+    /// What V8 made of the modules.
+    pub(crate) fn take_code(&self) -> HashMap<String, Bytes> {
+        self.made.take()
+    }
+
+    /// What V8 is given to begin with, or asked for.
+    fn code_cache(&self, module: &Module) -> Option<SourceCodeCacheInfo> {
+        // A debugger's source has a map behind it: it is another one.
+        if self.maps || !matches!(module.content, ModuleContent::EsModule { .. }) {
+            return None;
+        }
+        let data = match &self.code {
+            Code::Compile => return None,
+            Code::Keep => None,
+            Code::Use(known) => known.get(&module.name).map(|code| code.to_vec().into()),
+        };
+        // The version is immutable: a source is never another one.
+        Some(SourceCodeCacheInfo { hash: 0, data })
     }
 
     fn module(&self, specifier: &str) -> Option<&Module> {
@@ -122,10 +150,20 @@ impl ModuleLoader for VersionLoader {
     ) -> ModuleLoadResponse {
         let source = match self.module(specifier.as_str()) {
             None if is_platform(specifier.as_str()) => platform_source(specifier, &options.requested_module_type),
-            Some(module) => source(module, specifier, &options.requested_module_type, self.maps),
+            Some(module) => source(module, specifier, &options.requested_module_type, self.maps).map(|mut source| {
+                source.code_cache = self.code_cache(module);
+                source
+            }),
             None => Err(self.not_found(specifier.as_str(), "")),
         };
         ModuleLoadResponse::Sync(source)
+    }
+
+    fn code_cache_ready(&self, specifier: ModuleSpecifier, _: u64, code: &[u8]) -> Pin<Box<dyn Future<Output = ()>>> {
+        if let Some(module) = self.module(specifier.as_str()) {
+            self.made.borrow_mut().insert(module.name.clone(), Bytes::copy_from_slice(code));
+        }
+        Box::pin(std::future::ready(()))
     }
 
     fn get_source_map(&self, file: &str) -> Option<Cow<'_, [u8]>> {

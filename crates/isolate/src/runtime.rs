@@ -1,9 +1,12 @@
 //! A V8 isolate with one version loaded: everything that touches V8, on the isolate's own thread.
 
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
+use bytes::Bytes;
 use deno_core::error::{CoreError, CoreErrorKind, JsError};
 use deno_core::{JsRuntime, PollEventLoopOptions, RuntimeOptions, v8};
 use skep_exchange::rpc::{Ending, Opening};
@@ -14,7 +17,6 @@ use skep_web::{EventId, Events, Finished, Host};
 use skep_worker::{EntryFormat, Event, LimitExceeded, ModuleContent, Version};
 use tokio::sync::oneshot;
 
-use crate::Options;
 use crate::environment::start_options;
 use crate::helpers::Helpers;
 use crate::life::Life;
@@ -23,6 +25,7 @@ use crate::loader::{self, PlatformModules, VersionLoader};
 use crate::meter::Meter;
 use crate::thread::StartError;
 use crate::watchdog::Watch;
+use crate::{Code, Options};
 
 static SNAPSHOT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/web.snapshot"));
 
@@ -74,6 +77,8 @@ pub(crate) struct Runtime {
     guard: Arc<Guard>,
     dispatcher: Dispatcher,
     handlers: Vec<Event>,
+    startup_cpu: Duration,
+    code: HashMap<String, Bytes>,
 }
 
 impl Runtime {
@@ -96,7 +101,9 @@ impl Runtime {
         }
         let guard = Guard::new(&version.limits, life);
         let platform = PlatformModules::default();
-        let mut js = new_runtime(options, services, &guard, &platform)?;
+        let loader = VersionLoader::new(Arc::clone(&options.version), options.inspector, options.code.clone());
+        let loader = Rc::new(loader);
+        let mut js = new_runtime(options, services, &guard, &platform, Rc::clone(&loader))?;
         let handle = js.v8_isolate().thread_safe_handle();
         guard.set_isolate(handle.clone());
         limits::watch_memory(&mut js, &guard);
@@ -106,18 +113,38 @@ impl Runtime {
         js.op_state().borrow_mut().put((Rc::clone(&meter), context));
         meter.begin_startup();
         let loaded = load(&mut js, options, &platform, &meter).await;
-        meter.end_startup();
+        let startup_cpu = meter.end_startup();
         guard.started();
         if let Some(verdict) = guard.verdict() {
             return Err(StartError::Limit(verdict.exceeded));
         }
         let (dispatcher, handlers) = loaded?;
-        Ok(Self { js, meter, guard, dispatcher, handlers })
+        let mut runtime = Self { js, meter, guard, dispatcher, handlers, startup_cpu, code: HashMap::new() };
+        if !matches!(options.code, Code::Compile) {
+            // What was compiled is handed over by the event loop.
+            std::future::poll_fn(|context| {
+                let _ = runtime.poll(context);
+                Poll::Ready(())
+            })
+            .await;
+            runtime.code = loader.take_code();
+        }
+        Ok(runtime)
     }
 
     /// The events that the version has handlers for.
     pub(crate) fn handlers(&self) -> &[Event] {
         &self.handlers
+    }
+
+    /// What compiling the modules gave, if it is to be kept.
+    pub(crate) fn take_code(&mut self) -> HashMap<String, Bytes> {
+        std::mem::take(&mut self.code)
+    }
+
+    /// CPU time that loading the version's modules took.
+    pub(crate) fn startup_cpu(&self) -> Duration {
+        self.startup_cpu
     }
 
     /// Whether a limit has stopped this isolate.
@@ -304,10 +331,11 @@ fn new_runtime(
     services: Arc<dyn Services>,
     guard: &Arc<Guard>,
     platform: &PlatformModules,
+    loader: Rc<VersionLoader>,
 ) -> Result<JsRuntime, StartError> {
     let platform = Rc::clone(platform);
     let js = JsRuntime::try_new(RuntimeOptions {
-        module_loader: Some(Rc::new(VersionLoader::new(Arc::clone(&options.version), options.inspector))),
+        module_loader: Some(loader),
         extensions: skep_web::extensions(),
         startup_snapshot: Some(SNAPSHOT),
         skip_op_registration: true,

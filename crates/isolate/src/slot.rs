@@ -3,10 +3,12 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use skep_exchange::rpc::{Ending, Opening};
-use skep_exchange::{Failure, Reply, Request, Response};
+use skep_exchange::{Failure, Reply, Request, RequestCf, Response};
+use skep_observe::{Details, Trigger};
+use skep_web::EventId;
 use tokio::sync::Mutex;
 
-use crate::{Entrypoint, Finished, InspectorSession, Isolate, Options, StartError};
+use crate::{Entrypoint, Finished, InspectorSession, Isolate, Options, StartError, unanswered};
 
 /// Tries of a request that found its isolate ended before it looked at it. Each try starts a new isolate.
 const MOST_TRIES: u32 = 3;
@@ -85,7 +87,10 @@ impl Slot {
     /// Why the session broke.
     pub async fn rpc(&self, entrypoint: Entrypoint, mut opening: Opening) -> Result<(), Failure> {
         for _ in 0..MOST_TRIES {
-            let isolate = self.isolate().await.map_err(|error| error.failure())?;
+            let isolate = self.isolate().await.map_err(|error| {
+                let trigger = Trigger::Rpc { method: opening.method.clone() };
+                self.not_started(&error, trigger, Details::default())
+            })?;
             match isolate.rpc(entrypoint.clone(), opening).await {
                 Ending::Closed => return Ok(()),
                 Ending::Failure(failure) => return Err(failure),
@@ -101,7 +106,16 @@ impl Slot {
         entrypoint: Option<Entrypoint>,
     ) -> Result<Response, Failure> {
         for _ in 0..MOST_TRIES {
-            let isolate = self.isolate().await.map_err(|error| error.failure())?;
+            let isolate = match self.isolate().await {
+                Ok(isolate) => isolate,
+                Err(error) => {
+                    let trigger =
+                        Trigger::Fetch { method: request.method().clone(), url: request.uri().clone(), status: None };
+                    let cf = request.extensions().get::<RequestCf>().map(|cf| Arc::clone(&cf.0));
+                    let headers = std::mem::take(request.headers_mut());
+                    return Err(self.not_started(&error, trigger, Details::of_request(headers, cf)));
+                }
+            };
             let reply = match &entrypoint {
                 Some(entrypoint) => isolate.fetch_at(entrypoint.clone(), request).await,
                 None => isolate.fetch(request).await,
@@ -120,7 +134,26 @@ impl Slot {
     /// # Errors
     /// When the handler throws or a limit stops it.
     pub async fn scheduled(&self, cron: &str, scheduled_time: i64) -> Result<Finished, Failure> {
-        self.isolate().await.map_err(|error| error.failure())?.scheduled(cron, scheduled_time).await
+        let isolate = self.isolate().await.map_err(|error| {
+            let trigger = Trigger::Scheduled { cron: cron.to_owned(), scheduled_time };
+            self.not_started(&error, trigger, Details::default())
+        })?;
+        isolate.scheduled(cron, scheduled_time).await
+    }
+
+    /// What becomes of an event whose version cannot be started.
+    fn not_started(&self, error: &StartError, trigger: Trigger, details: Details) -> Failure {
+        let failure = error.failure();
+        unanswered(&*self.options.observer, &self.options.version, EventId(0), trigger, details, &failure);
+        failure
+    }
+
+    /// Waits until the isolate, if there is one, has finished its open events. An event that comes later starts another one.
+    pub async fn close(&self) {
+        let isolate = self.isolate.write().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(isolate) = isolate {
+            isolate.close().await;
+        }
     }
 
     /// Opens a session for a debugger, if the version was started with one in mind.

@@ -1,9 +1,11 @@
 //! The isolate's thread: takes commands, runs turns, and ends when a limit stops it or nobody holds it any more.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use skep_exchange::rpc::{Ending, Opening};
 use skep_exchange::wake::{self, CrossingContext};
 use skep_exchange::{Failure, Reply, Request};
@@ -84,6 +86,8 @@ impl StartError {
 pub(crate) struct Started {
     pub(crate) handlers: Vec<Event>,
     pub(crate) inspector: Option<Inspector>,
+    pub(crate) startup_cpu: Duration,
+    pub(crate) code: HashMap<String, Bytes>,
 }
 
 /// Starts a thread with an isolate. It ends when the sender of `commands` is dropped, and `life` with it.
@@ -114,7 +118,7 @@ pub(crate) fn spawn(
                 Ok(tokio) => tokio.block_on(run(options, services, commands, started, &life, &helpers)),
                 Err(error) => drop(started.send(Err(StartError::Thread(error.to_string())))),
             }
-            life.end();
+            life.leave();
         })
         .map(drop)
         .map_err(|error| StartError::Thread(error.to_string()))
@@ -136,8 +140,9 @@ async fn run(
         }
     };
     let inspector = options.inspector.then(|| Inspector::new(runtime.inspector()));
-    let handlers = runtime.handlers().to_vec();
-    if started.send(Ok(Started { handlers, inspector })).is_err() {
+    let (handlers, startup_cpu) = (runtime.handlers().to_vec(), runtime.startup_cpu());
+    let code = runtime.take_code();
+    if started.send(Ok(Started { handlers, inspector, startup_cpu, code })).is_err() {
         return;
     }
     let mut tick = tokio::time::interval(WAIT_UNTIL_TICK);

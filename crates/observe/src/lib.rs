@@ -1,15 +1,28 @@
 //! What is seen of a Worker: console lines and exceptions as they happen, and one record for each event when it is over.
 //!
 //! An isolate tells an [`Observer`]; who that is (a terminal, a log store, a live tail) is not its business. Calls come
-//! from the isolate's thread, so an observer must not block.
+//! from the isolate's thread, so an observer must not block. [`Tails`] is where those who watch live meet what is watched.
 
 #![forbid(unsafe_code)]
+
+mod filter;
+mod redact;
+mod tails;
+mod trace;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use skep_worker::{Event, LimitExceeded, Outcome};
+
+pub use filter::{Filter, FilterError, Filters};
+pub use tails::{Channel, Connection, Refused, Tails};
+
+/// Text of an event's console lines and exceptions that is kept for who watches, in bytes. What comes later is left out.
+/// <https://developers.cloudflare.com/workers/platform/limits/#log-size>
+const MOST_TEXT: usize = 256 * 1024;
 
 /// How loud a console line is. <https://console.spec.whatwg.org/#loglevel-severity>
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -45,6 +58,8 @@ pub struct LogLine {
     pub level: Level,
     /// The arguments, formatted.
     pub message: String,
+    /// The arguments as a JSON list, where [`Observer::wants_details`] says that somebody wants them.
+    pub arguments: Option<String>,
     /// When.
     pub timestamp: SystemTime,
 }
@@ -125,10 +140,63 @@ pub struct EventRecord {
     pub cpu: Duration,
     /// Subrequests it made.
     pub subrequests: u32,
+    /// What else there is to tell, where [`Observer::wants_details`] said when it began that somebody wants to know.
+    pub details: Option<Box<Details>>,
+}
+
+/// What is kept of an event only for who watches.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Details {
+    /// The headers of a fetch event's request.
+    pub headers: HeaderMap,
+    /// Its `request.cf`, as JSON.
+    pub cf: Option<Arc<str>>,
+    /// Its console lines.
+    pub logs: Vec<LogLine>,
+    /// The errors that it did not catch.
+    pub exceptions: Vec<Exception>,
+    /// Whether lines or errors were left out, because they were too long together.
+    pub truncated: bool,
+    /// Bytes of what is kept.
+    text: usize,
+}
+
+impl Details {
+    /// Of a fetch event that has printed nothing yet.
+    pub fn of_request(headers: HeaderMap, cf: Option<Arc<str>>) -> Self {
+        Self { headers, cf, ..Self::default() }
+    }
+
+    /// Keeps a console line, if there is room.
+    pub fn log(&mut self, line: &LogLine) {
+        if self.has_room(line.message.len() + line.arguments.as_ref().map_or(0, String::len)) {
+            self.logs.push(line.clone());
+        }
+    }
+
+    /// Keeps an error, if there is room.
+    pub fn exception(&mut self, exception: &Exception) {
+        if self.has_room(exception.message.len() + exception.stack.len()) {
+            self.exceptions.push(exception.clone());
+        }
+    }
+
+    fn has_room(&mut self, more: usize) -> bool {
+        let room = self.text + more <= MOST_TEXT;
+        if room {
+            self.text += more;
+        }
+        self.truncated |= !room;
+        room
+    }
 }
 
 /// Sees what happens in isolates. Methods are called on the isolate's thread and must not block.
 pub trait Observer: Send + Sync {
+    /// Whether somebody wants the [`Details`] of events that begin now. Asked for each event and each console line.
+    fn wants_details(&self) -> bool {
+        false
+    }
     /// A line was printed.
     fn log(&self, source: &Source, line: LogLine);
     /// An error was not caught.

@@ -61,6 +61,12 @@ impl Worker {
         let routes = more.into_iter().flat_map(|more| more.routes.iter().cloned());
         routes.chain(domains)
     }
+
+    /// The same, as the table of routes has them.
+    fn routes(&self) -> impl Iterator<Item = (RoutePattern, Uuid)> {
+        // What the control plane accepted can be read.
+        self.patterns().filter_map(|pattern| RoutePattern::parse(&pattern).ok()).map(|pattern| (pattern, self.id))
+    }
 }
 
 fn address(name: &str, subdomain: &str) -> Box<str> {
@@ -104,7 +110,8 @@ pub struct Directory {
     addresses: HashMap<Box<str>, Arc<Worker>>,
     /// By account and name, for calls from one Worker to another, and for the platform's own.
     names: HashMap<(Box<str>, Box<str>), Arc<Worker>>,
-    routes: ArcSwap<RouteTable<Arc<Worker>>>,
+    /// Leads to ids, so that a deployment changes nothing here.
+    routes: ArcSwap<RouteTable<Uuid>>,
 }
 
 impl Directory {
@@ -115,32 +122,47 @@ impl Directory {
             workers: HashMap::new(),
             addresses: HashMap::new(),
             names: HashMap::new(),
-            routes: ArcSwap::from_pointee(RouteTable::new([])),
+            routes: ArcSwap::from_pointee(RouteTable::default()),
         }
     }
 
-    /// Takes over a change. Changes come one after the other.
-    pub fn apply(&self, change: &Change) {
-        match change {
-            Change::Worker(live) => {
-                let worker = Arc::new(Worker::from(live.as_ref().clone()));
-                let before = self.workers.pin().insert(worker.id, Arc::clone(&worker)).cloned();
-                self.replace(before, Some(&worker));
+    /// Takes over the changes of a commit. Commits come one after the other.
+    pub fn apply(&self, changes: &[Change]) {
+        // How each Worker was before the first change of it.
+        let mut changed: std::collections::HashMap<Uuid, Option<Arc<Worker>>> = std::collections::HashMap::new();
+        for change in changes {
+            let (id, before, after) = match change {
+                Change::Worker(live) => {
+                    let worker = Arc::new(Worker::from(live.as_ref().clone()));
+                    let before = self.workers.pin().insert(worker.id, Arc::clone(&worker)).cloned();
+                    (worker.id, before, Some(worker))
+                }
+                Change::Deleted { id } => (*id, self.workers.pin().remove(id).cloned(), None),
+            };
+            self.replace(before.as_deref(), after.as_ref());
+            changed.entry(id).or_insert(before);
+        }
+        let (mut removed, mut added) = (Vec::new(), Vec::new());
+        for (id, before) in changed {
+            let after = self.worker(id);
+            let is_same = before.as_ref().map(|worker| &worker.more) == after.as_ref().map(|worker| &worker.more);
+            if !is_same {
+                removed.extend(before.iter().flat_map(|worker| worker.routes()));
+                added.extend(after.iter().flat_map(|worker| worker.routes()));
             }
-            Change::Deleted { id } => {
-                let before = self.workers.pin().remove(id).cloned();
-                self.replace(before, None);
-            }
+        }
+        if !removed.is_empty() || !added.is_empty() {
+            self.routes.store(Arc::new(self.routes.load().changed(removed, added)));
         }
     }
 
-    fn replace(&self, before: Option<Arc<Worker>>, after: Option<&Arc<Worker>>) {
+    fn replace(&self, before: Option<&Worker>, after: Option<&Arc<Worker>>) {
         let (addresses, names) = (self.addresses.pin(), self.names.pin());
         if let Some(after) = after {
             addresses.insert(after.address(), Arc::clone(after));
             names.insert((after.account_id.clone(), after.name.clone()), Arc::clone(after));
         }
-        if let Some(before) = &before {
+        if let Some(before) = before {
             if after.is_none_or(|after| after.address() != before.address()) {
                 addresses.remove(&before.address());
             }
@@ -148,21 +170,6 @@ impl Directory {
                 names.remove(&(before.account_id.clone(), before.name.clone()));
             }
         }
-        let has_patterns =
-            |worker: Option<&Arc<Worker>>| worker.is_some_and(|worker| worker.patterns().next().is_some());
-        if has_patterns(before.as_ref()) || has_patterns(after) {
-            self.rebuild_routes();
-        }
-    }
-
-    fn rebuild_routes(&self) {
-        let workers = self.workers.pin();
-        let routes = workers.values().flat_map(|worker| {
-            // What the control plane accepted can be read.
-            let patterns = worker.patterns().filter_map(|pattern| RoutePattern::parse(&pattern).ok());
-            patterns.map(|pattern| (pattern, Arc::clone(worker)))
-        });
-        self.routes.store(Arc::new(RouteTable::new(routes)));
     }
 
     /// Who answers an address. `host` has no port.
@@ -181,7 +188,8 @@ impl Directory {
             }
             return self.find_preview(address);
         }
-        self.routes.load().find(secure, host, path).map(|worker| Found::Worker(Arc::clone(worker)))
+        let id = *self.routes.load().find(secure, host, path)?;
+        self.worker(id).map(Found::Worker)
     }
 
     /// `<8 hex digits>-<name>.<subdomain>` or `<alias>-<name>.<subdomain>`. Both an alias and a name may have hyphens.
@@ -248,7 +256,7 @@ mod tests {
     }
 
     fn put(directory: &Directory, worker: LiveWorker) {
-        directory.apply(&Change::Worker(Box::new(worker)));
+        directory.apply(&[Change::Worker(Box::new(worker))]);
     }
 
     fn find(directory: &Directory, host: &str) -> Option<String> {
@@ -275,7 +283,7 @@ mod tests {
         put(&directory, LiveWorker { workers_dev: false, previews: false, ..live(1, "hello") });
         assert_eq!(find(&directory, "hello.dev.localhost"), None);
         assert_eq!(find(&directory, "0123abcd-hello.dev.localhost"), None);
-        directory.apply(&Change::Deleted { id: Uuid::from_u128(2) });
+        directory.apply(&[Change::Deleted { id: Uuid::from_u128(2) }]);
         assert_eq!(find(&directory, "my-hello.dev.localhost"), None);
         assert_eq!(directory.len(), 1);
     }
@@ -296,6 +304,17 @@ mod tests {
         put(&directory, live(1, "hello"));
         assert_eq!(find(&directory, "shop.example.com"), None);
         assert!(directory.find(true, "example.com", "/api/x").is_none());
+    }
+
+    #[test]
+    fn a_worker_may_change_twice_in_a_commit() {
+        let directory = Directory::new("localhost");
+        let with =
+            |route: &str| Change::Worker(Box::new(LiveWorker { routes: vec![route.to_owned()], ..live(1, "hello") }));
+        directory.apply(&[with("a.com/*"), with("b.com/*")]);
+        assert_eq!((find(&directory, "a.com"), find(&directory, "b.com").as_deref()), (None, Some("hello")));
+        directory.apply(&[with("c.com/*"), Change::Deleted { id: Uuid::from_u128(1) }]);
+        assert_eq!((find(&directory, "b.com"), find(&directory, "c.com"), directory.len()), (None, None, 0));
     }
 
     #[test]

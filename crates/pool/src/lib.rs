@@ -11,7 +11,6 @@ mod bindings;
 mod choose;
 mod directory;
 mod pool;
-mod rates;
 
 pub use choose::{Choice, choose};
 pub use directory::{Directory, Found, Worker};

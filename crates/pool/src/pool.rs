@@ -7,16 +7,16 @@ use std::time::{Duration, Instant};
 use papaya::HashMap;
 use skep_assets::{Answer, AssetHash, Contents, Encoding, Reading, Script, Server, Site};
 use skep_exchange::{Failure, Request, Response};
-use skep_isolate::{CacheStore, MemoryCache, Options, Slot};
+use skep_isolate::{CacheStore, Code, MemoryCache, Options, Rates, Slot};
 use skep_observe::Observer;
 use skep_store::{LoadError, Store, StoreError, VersionRecord};
 use skep_worker::{Compatibility, CompatibilityDate, Version};
 use tokio::runtime::Handle;
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::bindings::Bindings;
 use crate::directory::{Directory, Worker};
-use crate::rates::Rates;
 
 /// Responses that one Worker's `caches` may keep, in bytes.
 const CACHE_BYTES: usize = 16 * 1024 * 1024;
@@ -24,9 +24,11 @@ const CACHE_BYTES: usize = 16 * 1024 * 1024;
 const ASSET_BYTES: u64 = 64 * 1024 * 1024;
 /// How long a version stays loaded that nobody asks for.
 const IDLE: Duration = Duration::from_secs(600);
+/// The same of one that is not deployed any more, or never was: it may be asked for at an address of its own.
+const REPLACED: Duration = Duration::from_secs(10);
 
-/// Who sees logs and events of a Worker.
-pub type Observers = Box<dyn Fn(&Worker) -> Arc<dyn Observer> + Send + Sync>;
+/// Who sees logs and events of a version of a Worker.
+pub type Observers = Box<dyn Fn(&Worker, Uuid) -> Arc<dyn Observer> + Send + Sync>;
 
 /// What isolates are given that is not their version's own.
 pub struct Environment {
@@ -40,6 +42,8 @@ pub struct Environment {
 
 /// A version that is in use.
 pub struct Loaded {
+    /// Its Worker.
+    worker: Uuid,
     /// Where requests go that its code answers. Nothing when it is assets only.
     pub(crate) slot: Option<Arc<Slot>>,
     /// Its static assets.
@@ -76,7 +80,7 @@ impl Pool {
             loading: Mutex::default(),
             caches: HashMap::new(),
             assets: Server::new(Arc::new(contents), ASSET_BYTES),
-            rates: Rates::new(),
+            rates: Rates::default(),
             own: Weak::clone(own),
             begun: Instant::now(),
         })
@@ -115,6 +119,17 @@ impl Pool {
         }
     }
 
+    /// Loads a version and starts its isolate, so that its first request need not wait. What goes wrong is told to who asks.
+    pub async fn prepare(&self, worker: Uuid, version: Uuid) {
+        let Some(worker) = self.directory.worker(worker) else { return };
+        if let Ok(loaded) = self.load(&worker, version).await
+            && let Some(slot) = &loaded.slot
+        {
+            // It was started once before it was taken, and is started again by the request that needs it.
+            drop(slot.isolate().await);
+        }
+    }
+
     async fn load_here(&self, worker: &Worker, version: Uuid) -> Result<Arc<Loaded>, LoadError> {
         let lock = self.lock(version);
         let _loading = lock.lock().await;
@@ -127,9 +142,11 @@ impl Pool {
             None
         } else {
             let version = self.store.load_version(&worker.name, &record).await?;
-            Some(Slot::new(self.options(worker, version, site.clone())))
+            let code = Code::Use(Arc::new(self.store.load_code(&record).await));
+            let options = Options { code, ..self.options(worker, record.id, version, site.clone()) };
+            Some(Slot::new(options))
         };
-        let loaded = Arc::new(Loaded { slot, site, used: AtomicU64::new(self.now()) });
+        let loaded = Arc::new(Loaded { worker: worker.id, slot, site, used: AtomicU64::new(self.now()) });
         self.versions.pin().insert(version, Arc::clone(&loaded));
         Ok(loaded)
     }
@@ -146,7 +163,7 @@ impl Pool {
     }
 
     /// What an isolate of a Worker is started with.
-    fn options(&self, worker: &Worker, version: Version, site: Option<Arc<Site>>) -> Options {
+    fn options(&self, worker: &Worker, id: Uuid, version: Version, site: Option<Arc<Site>>) -> Options {
         let bindings = Bindings {
             pool: Weak::clone(&self.own),
             account: (&*worker.account_id).into(),
@@ -160,9 +177,10 @@ impl Pool {
             outbound: self.environment.outbound.clone(),
             cache: cache as Arc<dyn CacheStore>,
             services: Arc::new(bindings),
-            observer: (self.environment.observer)(worker),
+            observer: (self.environment.observer)(worker, id),
             colors: false,
             inspector: false,
+            code: Code::Compile,
         }
     }
 
@@ -243,13 +261,34 @@ impl Pool {
         Ok(())
     }
 
-    /// Lets go of versions that nobody has asked for in a while, and of those that were deleted. For calling now and then.
+    /// Lets go of versions that nobody has asked for in a while, sooner if they are not deployed any more. For calling now and
+    /// then. What they are handling they finish.
     pub fn sweep(&self) {
         let now = self.now();
-        let idle = u64::try_from(IDLE.as_millis()).unwrap_or(u64::MAX);
-        self.versions.pin().retain(|_, loaded| now.saturating_sub(loaded.used.load(Ordering::Relaxed)) < idle);
+        self.versions.pin().retain(|version, loaded| {
+            let worker = self.directory.worker(loaded.worker);
+            let is_live =
+                worker.is_some_and(|worker| worker.deployment().iter().any(|share| share.version_id == *version));
+            let idle = if is_live { IDLE } else { REPLACED };
+            Duration::from_millis(now.saturating_sub(loaded.used.load(Ordering::Relaxed))) < idle
+        });
         self.caches.pin().retain(|worker, _| self.directory.worker(*worker).is_some());
         self.rates.sweep();
+    }
+
+    /// Lets go of every version and waits until their isolates have finished what is open, `waitUntil()` included; `grace` at
+    /// most. Gives whether all have.
+    pub async fn close(&self, grace: Duration) -> bool {
+        let mut closing = JoinSet::new();
+        {
+            let versions = self.versions.pin();
+            for slot in versions.values().filter_map(|loaded| loaded.slot.clone()) {
+                closing.spawn(async move { slot.close().await });
+            }
+            versions.clear();
+        }
+        let all = async { while closing.join_next().await.is_some() {} };
+        tokio::time::timeout(grace, all).await.is_ok()
     }
 
     /// How many versions are in use.

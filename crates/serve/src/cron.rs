@@ -94,7 +94,10 @@ async fn report_missed(pool: &Pool, store: &Store, tell: &Tell) {
             ));
             let actor = Actor::platform(&*worker.account_id, "cron");
             let detail = json!({ "cron": schedule.cron, "first_missed": missed });
-            if let Err(error) = store.note(&actor, "cron.missed", &worker.name, &detail).await {
+            let noted = store.note(&actor, "cron.missed", &worker.name, &detail).await;
+            // It is said once: the next start reports what was missed after this one.
+            let reported = store.claim_schedule(worker.id, &schedule.cron, minute - MINUTE).await;
+            if let Err(error) = noted.and(reported) {
                 tell(&format!("The audit log cannot be written: {error}"));
             }
         }

@@ -1,8 +1,10 @@
 //! From a request to who answers it: a Worker, the control plane, or a page that says what is known.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use http::header::{CONTENT_TYPE, HOST};
 use http::uri::Scheme;
@@ -14,6 +16,11 @@ use skep_pool::{Choice, Found, Pool, Worker, choose};
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
+use crate::Tell;
+
+/// A version that cannot be loaded is told of so often at most, however many ask for it.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
+
 /// Answers every request of the platform.
 pub(crate) struct Dispatch {
     pool: Arc<Pool>,
@@ -22,6 +29,9 @@ pub(crate) struct Dispatch {
     runtime: Handle,
     addresses: Addresses,
     ready: AtomicBool,
+    tell: Tell,
+    /// Versions that could not be loaded, and when that was told.
+    told: Mutex<HashMap<Uuid, Instant>>,
 }
 
 /// The same for each thread of the gateway.
@@ -34,8 +44,14 @@ impl Handler for Shared {
 }
 
 impl Dispatch {
-    pub(crate) fn new(pool: Arc<Pool>, control: Arc<Control>, runtime: Handle, addresses: Addresses) -> Self {
-        Self { pool, control, runtime, addresses, ready: AtomicBool::new(true) }
+    pub(crate) fn new(
+        pool: Arc<Pool>,
+        control: Arc<Control>,
+        runtime: Handle,
+        addresses: Addresses,
+        tell: Tell,
+    ) -> Self {
+        Self { pool, control, runtime, addresses, ready: AtomicBool::new(true), tell, told: Mutex::default() }
     }
 
     /// The platform is stopping.
@@ -69,8 +85,23 @@ impl Dispatch {
     async fn first(&self, worker: &Arc<Worker>, version: Uuid, request: Request) -> Response {
         match self.pool.load(worker, version).await {
             Ok(loaded) => self.pool.answer(&loaded, request).await.unwrap_or_else(|failure| error_page(&failure, None)),
-            Err(failure) => error_page(&failure, None),
+            Err(failure) => {
+                self.cannot_load(worker, version, &failure);
+                error_page(&failure, None)
+            }
         }
+    }
+
+    /// Tells whoever runs the platform of a version that its store does not give: the Worker's author can do nothing about it.
+    fn cannot_load(&self, worker: &Worker, version: Uuid, failure: &Failure) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.retain(|_, at| at.elapsed() < TELL_AGAIN);
+        if told.contains_key(&version) {
+            return;
+        }
+        told.insert(version, Instant::now());
+        drop(told);
+        (self.tell)(&format!("The Worker {} cannot be loaded: {}", worker.name, failure.message));
     }
 
     /// A version at an address of its own.

@@ -1,6 +1,6 @@
 //! The first start: a master key, an account, an API token.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -21,12 +21,26 @@ pub(crate) struct Admin {
 
 /// The file of the API token that the first start makes.
 const TOKEN_FILE: &str = "admin-token";
+/// The file that is locked as long as the data directory is served.
+const LOCK_FILE: &str = "lock";
 /// The file of the master key, if no other place is named.
 const KEY_FILE: &str = "master-key";
 
 fn failed(path: &Path) -> impl FnOnce(io::Error) -> ServeError {
     let path = path.display().to_string();
     move |source| ServeError::File { path, source }
+}
+
+/// Takes the data directory for this process, as long as what is returned lives. The kernel lets go of it whatever ends the process.
+pub(crate) fn lock(data_dir: &Path) -> Result<File, ServeError> {
+    fs::create_dir_all(data_dir).map_err(failed(data_dir))?;
+    let path = data_dir.join(LOCK_FILE);
+    let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path).map_err(failed(&path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(ServeError::InUse(data_dir.display().to_string())),
+        Err(TryLockError::Error(error)) => Err(failed(&path)(error)),
+    }
 }
 
 /// Writes a file that only its owner may read, and that is not there yet.

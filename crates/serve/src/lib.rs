@@ -8,8 +8,11 @@
 
 mod cron;
 mod dispatch;
+mod eyes;
 mod first;
+mod promote;
 mod proof;
+mod service;
 mod settings;
 mod stop;
 mod trial;
@@ -21,15 +24,18 @@ use std::time::Instant;
 use skep_control::{Addresses, Control};
 use skep_exchange::wake;
 use skep_gateway::{BindError, Listener, Server, ServerLimits, SharedListener, TlsError};
+use skep_observe::Tails;
 use skep_outbound::{AddressPolicy, Client};
 use skep_pool::{Directory, Environment, Observers, Pool};
-use skep_store::{KeyError, Store, StoreError};
+use skep_store::{Change, KeyError, Store, StoreError};
 use tokio::runtime::{Handle, Runtime};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::dispatch::Dispatch;
+use crate::eyes::Eyes;
 use crate::first::Admin;
 
+pub use service::{Service, ServiceError};
 pub use settings::{Given, MasterKey, Settings, SettingsError};
 
 /// Threads of the control plane.
@@ -55,6 +61,9 @@ pub enum ServeError {
         /// What the system said.
         source: io::Error,
     },
+    /// Another process serves the data directory.
+    #[error("{0} is in use by another skep serve: stop that one, or give this one another --data-dir")]
+    InUse(String),
     /// The command that prints the master key failed.
     #[error("the command of master_key_command failed: {0}")]
     KeyCommand(String),
@@ -85,6 +94,7 @@ pub fn run(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), ServeE
 }
 
 async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), ServeError> {
+    let _lock = first::lock(&settings.data_dir)?;
     let keys = first::master_keys(settings)?;
     let store = Store::open(&settings.data_dir, keys).await?;
     let admin = first::account(&store, settings).await?;
@@ -92,13 +102,21 @@ async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), Se
 
     let directory = Arc::new(Directory::new(&settings.domain));
     let listening = Arc::clone(&directory);
-    store.subscribe(move |change| listening.apply(change)).await?;
+    let changed = Arc::new(Notify::new());
+    let notifying = Arc::clone(&changed);
+    let listener = move |changes: &[Change]| {
+        listening.apply(changes);
+        notifying.notify_one();
+    };
+    store.subscribe(listener).await?;
     let outbound = outbound(settings)?;
-    let observe: Observers = Box::new(|_| Arc::new(skep_observe::Unobserved));
+    let eyes = Eyes::new(Tails::start()?);
+    let seeing = Arc::clone(&eyes);
+    let observer: Observers = Box::new(move |worker, version| seeing.observer(worker, version));
     let pool = Pool::new(
         Arc::clone(&directory),
         store.clone(),
-        Environment { runtime: Handle::current(), outbound: outbound.clone(), observer: observe },
+        Environment { runtime: Handle::current(), outbound: outbound.clone(), observer },
     );
     let secure = settings.tls.is_some();
     let addresses = Addresses {
@@ -106,15 +124,16 @@ async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), Se
         scheme: if secure { "https" } else { "http" },
         port: Some(address.port()).filter(|port| *port != if secure { 443 } else { 80 }),
     };
-    let control = Control::new(
-        store.clone(),
-        Box::new(trial::ThrowAway::new(outbound.clone())),
-        Box::new(cron::ByHand(Arc::clone(&pool))),
-        Box::new(proof::Web(outbound)),
-        addresses.clone(),
-    );
+    let runtime = skep_control::Runtime {
+        trials: Box::new(trial::ThrowAway::new(outbound.clone(), Arc::clone(&pool))),
+        crons: Box::new(cron::ByHand(Arc::clone(&pool))),
+        proofs: Box::new(proof::Web(outbound)),
+        tails: eyes.tails().clone(),
+    };
+    let control = Control::new(store.clone(), runtime, addresses.clone());
     let (stop, stopped) = watch::channel(false);
-    let dispatch = Arc::new(Dispatch::new(Arc::clone(&pool), control, Handle::current(), addresses.clone()));
+    let dispatch =
+        Arc::new(Dispatch::new(Arc::clone(&pool), control, Handle::current(), addresses.clone(), Arc::clone(&tell)));
 
     let threads = listeners.into_iter().map(|shared| {
         let (dispatch, stopped, grace) = (Arc::clone(&dispatch), stopped.clone(), settings.grace);
@@ -127,14 +146,16 @@ async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), Se
         Ok(finished)
     });
     let threads = threads.collect::<io::Result<Vec<_>>>()?;
-    let sweeper = Arc::clone(&pool);
+    let (sweeper, tails) = (Arc::clone(&pool), eyes.tails().clone());
     tokio::spawn(async move {
         let mut ticks = tokio::time::interval(std::time::Duration::from_secs(10));
         loop {
             ticks.tick().await;
             sweeper.sweep();
+            tails.sweep();
         }
     });
+    tokio::spawn(promote::run(store.clone(), eyes, changed, Arc::clone(&tell)));
     tokio::spawn(cron::run(Arc::clone(&pool), store.clone(), Arc::clone(&tell)));
     announce(settings, &addresses, &admin, &directory, begun, &tell);
 
@@ -142,10 +163,14 @@ async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), Se
     tell("Stopping: no new connections; what is being handled may finish");
     dispatch.not_ready();
     stop.send_replace(true);
+    let deadline = Instant::now() + settings.grace;
     for finished in threads {
         if let Ok(served) = finished.await {
             served?;
         }
+    }
+    if !pool.close(deadline.saturating_duration_since(Instant::now())).await {
+        tell("Stopped before every waitUntil() task was done: they took longer than the grace period");
     }
     Ok(())
 }

@@ -1,25 +1,27 @@
-//! Starting an upload once, in an isolate that is thrown away.
+//! Starting an upload once, in an isolate that is thrown away, and again before it is deployed, where its requests will go.
 
 use std::sync::Arc;
-use std::time::Instant;
 
-use skep_control::{Started, Trial, TrialFailure, Trials};
-use skep_isolate::{Isolate, MemoryCache, Options};
+use skep_control::{Preparation, Started, Trial, TrialFailure, Trials};
+use skep_isolate::{Code, Isolate, MemoryCache, Options};
 use skep_outbound::Client;
+use skep_pool::Pool;
 use skep_worker::Version;
 use tokio::sync::Semaphore;
+use uuid::Uuid;
 
 /// Trials at once: each is a thread with a heap.
 const AT_ONCE: usize = 2;
 
 pub(crate) struct ThrowAway {
     outbound: Client,
+    pool: Arc<Pool>,
     room: Semaphore,
 }
 
 impl ThrowAway {
-    pub(crate) fn new(outbound: Client) -> Self {
-        Self { outbound, room: Semaphore::new(AT_ONCE) }
+    pub(crate) fn new(outbound: Client, pool: Arc<Pool>) -> Self {
+        Self { outbound, pool, room: Semaphore::new(AT_ONCE) }
     }
 }
 
@@ -27,7 +29,6 @@ impl Trials for ThrowAway {
     fn start(&self, version: Version) -> Trial<'_> {
         Box::pin(async move {
             let _permit = self.room.acquire().await;
-            let begun = Instant::now();
             let options = Options {
                 version: Arc::new(version),
                 outbound: self.outbound.clone(),
@@ -36,6 +37,7 @@ impl Trials for ThrowAway {
                 services: Arc::new(skep_isolate::NoServices),
                 colors: false,
                 inspector: false,
+                code: Code::Keep,
             };
             let isolate = Isolate::start(options).await.map_err(|error| {
                 let failure = error.failure();
@@ -45,8 +47,13 @@ impl Trials for ThrowAway {
             })?;
             Ok(Started {
                 handlers: isolate.handlers().iter().map(|event| event.handler().to_owned()).collect(),
-                startup_time_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+                code: isolate.code().iter().map(|(name, code)| (name.clone(), code.clone())).collect(),
+                startup_time_ms: u64::try_from(isolate.startup_cpu().as_millis()).unwrap_or(u64::MAX),
             })
         })
+    }
+
+    fn prepare(&self, worker: Uuid, version: Uuid) -> Preparation<'_> {
+        Box::pin(self.pool.prepare(worker, version))
     }
 }

@@ -19,6 +19,7 @@ pub(crate) mod rollback;
 pub(crate) mod routes;
 pub(crate) mod secret;
 pub(crate) mod serve;
+pub(crate) mod service;
 pub(crate) mod tail;
 pub(crate) mod token;
 pub(crate) mod types;

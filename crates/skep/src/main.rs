@@ -12,7 +12,7 @@ use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcomm
 
 use crate::commands::{
     completions, cron, delete, deploy, deployments, dev, domains, env, init, login, logout, man, open, rollback,
-    routes, secret, serve, tail, token, types, versions, whoami,
+    routes, secret, serve, service, tail, token, types, versions, whoami,
 };
 
 /// A request is allocated on one thread and freed on another, which glibc's allocator is slow at.
@@ -48,6 +48,7 @@ enum Command {
     Token(token::Arguments),
     Env(env::Arguments),
     Serve(serve::Arguments),
+    Service(service::Arguments),
     Types(types::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
@@ -78,6 +79,7 @@ fn main() -> ExitCode {
         Command::Token(arguments) => token::run(&arguments),
         Command::Env(arguments) => env::run(&arguments),
         Command::Serve(arguments) => serve::run(arguments, begun),
+        Command::Service(arguments) => service::run(arguments),
         Command::Types(arguments) => types::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments, Arguments::command()),
         Command::Man(arguments) => man::run(&arguments, Arguments::command()),

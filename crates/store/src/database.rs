@@ -21,7 +21,7 @@ const BUSY: Duration = Duration::from_secs(5);
 /// Connections that read.
 const READERS: u32 = 4;
 /// The scripts that make the database, oldest first. What has run somewhere is never changed: another one is added.
-const SCHEMAS: &[&str] = &[include_str!("schema.sql")];
+const SCHEMAS: &[&str] = &[include_str!("schema.sql"), include_str!("promotions.sql")];
 
 /// The store. Cheap to clone.
 #[derive(Clone)]
@@ -104,9 +104,9 @@ impl Store {
         self.0.listeners.write().unwrap_or_else(PoisonError::into_inner).push(listener);
     }
 
-    /// Tells of a change that is committed. The writer is still held.
-    pub(crate) fn tell(&self, _: &Writer<'_>, change: &Change) {
-        self.0.listeners.read().unwrap_or_else(PoisonError::into_inner).iter().for_each(|listener| listener(change));
+    /// Tells of changes that are committed. The writer is still held.
+    pub(crate) fn tell(&self, _: &Writer<'_>, changes: &[Change]) {
+        self.0.listeners.read().unwrap_or_else(PoisonError::into_inner).iter().for_each(|listener| listener(changes));
     }
 }
 

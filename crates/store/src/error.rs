@@ -73,11 +73,11 @@ impl StoreError {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        /// <https://www.sqlite.org/rescode.html>: SQLITE_FULL, SQLITE_BUSY and SQLITE_LOCKED.
-        const FULL: &str = "13";
-        const BUSY: [&str; 2] = ["5", "6"];
-        let code = error.as_database_error().and_then(|error| error.code());
-        match code.as_deref() {
+        /// <https://www.sqlite.org/rescode.html>: SQLITE_FULL, SQLITE_BUSY and SQLITE_LOCKED. What is more than a byte says more.
+        const FULL: u32 = 13;
+        const BUSY: [u32; 2] = [5, 6];
+        let code = error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
+        match code.map(|code| code & 0xff) {
             Some(FULL) => Self::Full,
             Some(code) if BUSY.contains(&code) => Self::Locked,
             _ => Self::Database(error),

@@ -51,18 +51,18 @@ pub enum Change {
     },
 }
 
-pub(crate) type Listener = Box<dyn Fn(&Change) + Send + Sync>;
+pub(crate) type Listener = Box<dyn Fn(&[Change]) + Send + Sync>;
 
 impl Store {
-    /// Calls a function for every Worker there is, and from then on for each change, in the order of the commits and before
-    /// the change is acknowledged. The function must not block.
+    /// Calls a function with every Worker there is, many at a time, and from then on with the changes of each commit, in the
+    /// order of the commits and before they are acknowledged. The function must not block.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn subscribe(&self, listener: impl Fn(&Change) + Send + Sync + 'static) -> StoreResult<()> {
+    pub async fn subscribe(&self, listener: impl Fn(&[Change]) + Send + Sync + 'static) -> StoreResult<()> {
         // Nothing changes while the Workers are read.
         let mut writer = self.write().await;
-        self.each_live_worker(&mut writer, |worker| listener(&Change::Worker(Box::new(worker)))).await?;
+        self.live_workers(&mut writer, &listener).await?;
         self.add_listener(Box::new(listener));
         Ok(())
     }

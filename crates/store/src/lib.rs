@@ -19,6 +19,7 @@ mod feed;
 mod files;
 mod load;
 mod namespaces;
+mod promotions;
 mod records;
 mod schedules;
 mod seal;
@@ -37,6 +38,7 @@ pub use feed::{Change, LiveWorker, Share};
 pub use files::{FileHash, Files};
 pub use load::LoadError;
 pub use namespaces::{Namespace, NamespaceKind};
+pub use promotions::{NewPromotion, Progress, Promotion, PromotionState, RollbackOn, RunningPromotion};
 pub use records::Timestamp;
 pub use schedules::Schedule;
 pub use seal::{KeyError, MasterKeys};
@@ -45,4 +47,4 @@ pub use versions::{
     Annotations, AssetsRecord, BindingRecord, Content, Deployment, ModuleKind, NewDeployment, NewVersion, StoredModule,
     VersionRecord,
 };
-pub use workers::{Committed, WorkerRecord, WorkerSettings};
+pub use workers::{Committed, Upload, WorkerRecord, WorkerSettings};

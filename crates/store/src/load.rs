@@ -1,15 +1,17 @@
 //! A version, as an isolate wants it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde_json::Value;
 use skep_worker::{
     Binding, BindingKind, Compatibility, CompatibilityDate, EntryFormat, Limits, Module, ModuleContent, Version,
 };
 use uuid::Uuid;
 
-use crate::{BindingRecord, ModuleKind, Store, StoreError, StoredModule, VersionRecord};
+use crate::{BindingRecord, Content, Files, ModuleKind, Store, StoreError, StoreResult, StoredModule, VersionRecord};
 
 /// Why a version cannot be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +65,33 @@ impl Store {
         self.describe_version(worker, record, modules)
     }
 
-    /// The same for modules that are at hand.
+    /// V8's code caches of a version's modules. One that cannot be read is left out: the module is compiled then.
+    pub async fn load_code(&self, record: &VersionRecord) -> HashMap<String, Bytes> {
+        let modules = record.content.modules.clone();
+        let read = self.with_files(move |files| {
+            let code = |module: StoredModule| Some((module.name, files.read(module.code.as_ref()?).ok()?));
+            Ok(modules.into_iter().filter_map(code).collect())
+        });
+        read.await.unwrap_or_default()
+    }
+
+    /// Writes V8's code caches and notes them with their modules.
+    ///
+    /// # Errors
+    /// When the disk is full or cannot be written.
+    pub async fn keep_code(&self, content: &mut Content, code: Vec<(String, Bytes)>) -> StoreResult<()> {
+        let write = move |files: &Files| {
+            let write = |(name, code): (String, Bytes)| Ok((name, files.write(&code)?));
+            code.into_iter().map(write).collect::<StoreResult<HashMap<_, _>>>()
+        };
+        let mut written = self.with_files(write).await?;
+        for module in &mut content.modules {
+            module.code = written.remove(&module.name);
+        }
+        Ok(())
+    }
+
+    /// A version of modules that are at hand.
     ///
     /// # Errors
     /// When the compatibility date or a flag is unknown, or a secret was sealed under another key.

@@ -19,7 +19,7 @@ pub struct Schedule {
     pub created_on: Timestamp,
     /// When the Worker's triggers were changed last.
     pub modified_on: Timestamp,
-    /// The minute for which it was fired last.
+    /// The minute for which it was fired, or reported missed, last.
     pub last_due: Option<Timestamp>,
 }
 

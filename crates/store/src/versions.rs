@@ -58,6 +58,9 @@ pub struct StoredModule {
     /// Its source map.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_map: Option<FileHash>,
+    /// V8's code cache of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<FileHash>,
 }
 
 /// A version's static assets.

@@ -56,6 +56,17 @@ pub struct WorkerRecord {
     pub live: Vec<Share>,
 }
 
+/// A version to be added to a Worker, which is made if there is none.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Upload {
+    /// The Worker's name.
+    pub worker: String,
+    /// The version.
+    pub version: NewVersion,
+    /// What is said about its deployment, if it is deployed at once.
+    pub deploy: Option<Annotations>,
+}
+
 /// What became of an upload.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Committed {
@@ -132,29 +143,58 @@ impl Store {
     ) -> StoreResult<Committed> {
         let mut writer = self.write().await;
         let mut transaction = writer.begin().await?;
-        let found = find(&mut transaction, &actor.account_id, name).await?;
-        let is_new = found.is_none();
-        let worker = match found {
-            Some(worker) => worker,
-            None => insert_worker(&mut transaction, actor, name).await?,
-        };
-        let before = versions::latest(&mut transaction, worker.id).await?;
-        let version = self.insert_version(&mut transaction, actor, &worker, before.as_ref(), new).await?;
-        let detail = json!({ "version": version.id, "number": version.number, "new": is_new, "source": actor.source });
-        record(&mut transaction, actor, "version.upload", name, &detail).await?;
-        let deployment = match deploy {
-            Some(annotations) => {
-                let versions = vec![Share { version_id: version.id, percentage: 100.0 }];
-                Some(
-                    insert_deployment(&mut transaction, actor, &worker, NewDeployment { versions, annotations })
-                        .await?,
-                )
-            }
-            None => None,
-        };
+        let upload = Upload { worker: name.to_owned(), version: new, deploy };
+        let (version, deployment) = self.insert_upload(&mut transaction, actor, upload).await?;
         transaction.commit().await?;
         let worker = self.tell_of(&mut writer, &actor.account_id, name).await?;
         Ok(Committed { worker, version, deployment })
+    }
+
+    /// The same for many at once, as an import has them. All or nothing.
+    ///
+    /// # Errors
+    /// As [`Store::commit_version`].
+    pub async fn commit_versions(&self, actor: &Actor, uploads: Vec<Upload>) -> StoreResult<()> {
+        let mut writer = self.write().await;
+        let mut transaction = writer.begin().await?;
+        let mut changes = Vec::with_capacity(uploads.len());
+        for upload in uploads {
+            let name = upload.worker.clone();
+            self.insert_upload(&mut transaction, actor, upload).await?;
+            let worker = expect(&mut transaction, &actor.account_id, &name).await?;
+            changes.push(Change::Worker(Box::new(live_worker(&mut transaction, &worker).await?)));
+        }
+        transaction.commit().await?;
+        self.tell(&writer, &changes);
+        Ok(())
+    }
+
+    async fn insert_upload(
+        &self,
+        transaction: &mut SqliteConnection,
+        actor: &Actor,
+        upload: Upload,
+    ) -> StoreResult<(VersionRecord, Option<Deployment>)> {
+        let Upload { worker: name, version, deploy } = upload;
+        let found = find(transaction, &actor.account_id, &name).await?;
+        let is_new = found.is_none();
+        let worker = match found {
+            Some(worker) => worker,
+            None => insert_worker(transaction, actor, &name).await?,
+        };
+        let before = if is_new { None } else { versions::latest(transaction, worker.id).await? };
+        let version = self.insert_version(transaction, actor, &worker, before.as_ref(), version).await?;
+        let detail = json!({ "version": version.id, "number": version.number, "new": is_new, "source": actor.source });
+        record(transaction, actor, "version.upload", &name, &detail).await?;
+        let deployment = match deploy {
+            Some(annotations) => {
+                let versions = vec![Share { version_id: version.id, percentage: 100.0 }];
+                let new = NewDeployment { versions, annotations };
+                Some(insert_deployment(transaction, actor, &worker, new).await?)
+            }
+            None => None,
+        };
+        Ok((version, deployment))
     }
 
     /// The bindings that a version would have if it were committed now.
@@ -284,7 +324,7 @@ impl Store {
         sqlx::query("DELETE FROM workers WHERE id = $1").bind(worker.id.to_string()).execute(&mut *transaction).await?;
         record(&mut transaction, actor, "worker.delete", name, &json!({})).await?;
         transaction.commit().await?;
-        self.tell(&writer, &Change::Deleted { id: worker.id });
+        self.tell(&writer, &[Change::Deleted { id: worker.id }]);
         Ok(())
     }
 
@@ -339,25 +379,26 @@ impl Store {
     ) -> StoreResult<WorkerRecord> {
         let worker = expect(writer, account, name).await?;
         let live = live_worker(writer, &worker).await?;
-        self.tell(writer, &Change::Worker(Box::new(live)));
+        self.tell(writer, &[Change::Worker(Box::new(live))]);
         Ok(worker)
     }
 
     pub(crate) async fn tell_all_workers(&self, writer: &mut Writer<'_>, account: &str) -> StoreResult<()> {
         let rows =
             sqlx::query("SELECT * FROM workers WHERE account_id = $1").bind(account).fetch_all(&mut **writer).await?;
+        let mut changes = Vec::with_capacity(rows.len());
         for row in &rows {
-            let live = live_worker(writer, &worker(row)?).await?;
-            self.tell(writer, &Change::Worker(Box::new(live)));
+            changes.push(Change::Worker(Box::new(live_worker(writer, &worker(row)?).await?)));
         }
+        self.tell(writer, &changes);
         Ok(())
     }
 
-    /// Reads every Worker, one at a time.
-    pub(crate) async fn each_live_worker(
+    /// Reads every Worker, a page at a time.
+    pub(crate) async fn live_workers(
         &self,
         writer: &mut Writer<'_>,
-        mut tell: impl FnMut(LiveWorker),
+        mut tell: impl FnMut(&[Change]),
     ) -> StoreResult<()> {
         const PAGE: u32 = 1000;
         let (mut from, mut more) = (String::new(), true);
@@ -376,6 +417,7 @@ impl Store {
             .fetch_all(&mut **writer)
             .await?;
             more = rows.len() == PAGE as usize;
+            let mut changes = Vec::with_capacity(rows.len());
             for row in &rows {
                 let worker = worker(row)?;
                 from = worker.id.to_string();
@@ -384,8 +426,9 @@ impl Store {
                 if row.try_get("more")? {
                     fill(writer, &mut live).await?;
                 }
-                tell(live);
+                changes.push(Change::Worker(Box::new(live)));
             }
+            tell(&changes);
         }
         Ok(())
     }
@@ -454,7 +497,7 @@ async fn insert_worker(transaction: &mut SqliteConnection, actor: &Actor, name: 
     Ok(worker)
 }
 
-async fn insert_deployment(
+pub(crate) async fn insert_deployment(
     transaction: &mut SqliteConnection,
     actor: &Actor,
     worker: &WorkerRecord,

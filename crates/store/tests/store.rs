@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::json;
 use skep_store::{
     Account, Actor, Annotations, BindingRecord, Change, Content, MasterKeys, ModuleKind, NewDeployment, NewToken,
-    NewVersion, Permission, Share, Store, StoreError, StoredModule,
+    NewVersion, Permission, Share, Store, StoreError, StoredModule, Upload,
 };
 use skep_worker::Secret;
 use tempfile::TempDir;
@@ -48,7 +48,13 @@ fn version(store: &Store, source: &str, bindings: Vec<BindingRecord>) -> NewVers
     let content = Content {
         main: "index.js".to_owned(),
         service_worker: false,
-        modules: vec![StoredModule { name: "index.js".to_owned(), kind: ModuleKind::Script, file, source_map: None }],
+        modules: vec![StoredModule {
+            name: "index.js".to_owned(),
+            kind: ModuleKind::Script,
+            file,
+            source_map: None,
+            code: None,
+        }],
         compatibility_date: Some("2025-06-01".to_owned()),
         compatibility_flags: Vec::new(),
         cpu_ms: None,
@@ -128,12 +134,12 @@ async fn who_listens_is_told_before_a_change_is_acknowledged() {
     site.store.commit_version(&actor, "before", new, Some(Annotations::default())).await.expect("committed");
     let heard: Arc<Mutex<Vec<String>>> = Arc::default();
     let hearing = Arc::clone(&heard);
-    let listen = move |change: &Change| {
-        let text = match change {
+    let listen = move |changes: &[Change]| {
+        let texts = changes.iter().map(|change| match change {
             Change::Worker(worker) => format!("{} {}", worker.name, worker.deployment.len()),
             Change::Deleted { .. } => "deleted".to_owned(),
-        };
-        hearing.lock().expect("a lock").push(text);
+        });
+        hearing.lock().expect("a lock").extend(texts);
     };
     site.store.subscribe(listen).await.expect("subscribed");
     let new = version(&site.store, "export default 2", Vec::new());
@@ -141,6 +147,20 @@ async fn who_listens_is_told_before_a_change_is_acknowledged() {
     assert_eq!(*heard.lock().expect("a lock"), ["before 1", "after 0"]);
     site.store.delete_worker(&actor, "after").await.expect("deleted");
     assert_eq!(heard.lock().expect("a lock").last().map(String::as_str), Some("deleted"));
+    let upload = |name: &str, deploy| Upload {
+        worker: name.to_owned(),
+        version: version(&site.store, "export default 3", Vec::new()),
+        deploy,
+    };
+    let many = vec![upload("one", Some(Annotations::default())), upload("two", None), upload("one", None)];
+    site.store.commit_versions(&actor, many).await.expect("committed");
+    assert_eq!(heard.lock().expect("a lock")[3..], ["one 1", "two 0", "one 1"]);
+    let orphan = version(&site.store, "export default 4", vec![binding("inherit", "TOKEN")]);
+    let orphan = Upload { worker: "three".to_owned(), version: orphan, deploy: None };
+    let refused = site.store.commit_versions(&actor, vec![upload("three", None), orphan]).await;
+    assert!(matches!(refused, Err(StoreError::Inherit(_))));
+    assert!(site.store.worker(&site.account.id, "three").await.expect("read").is_none(), "all or nothing");
+    assert_eq!(heard.lock().expect("a lock").len(), 6);
 }
 
 #[tokio::test]
@@ -244,4 +264,26 @@ async fn a_newer_schema_is_left_alone() {
     sqlx::query("PRAGMA user_version = 1000").execute(&mut connection).await.expect("set");
     let keys = MasterKeys::parse([site.key.reveal()]).expect("a key");
     assert!(matches!(Store::open(site.folder.path(), keys).await, Err(StoreError::Newer { found: 1000, .. })));
+}
+
+#[tokio::test]
+async fn a_database_that_another_process_holds_is_named_and_nothing_is_changed() {
+    let site = Site::new().await;
+    let actor = site.actor();
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(site.folder.path().join("skep.db"));
+    let mut other = sqlx::ConnectOptions::connect(&options).await.expect("a connection");
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.expect("held");
+    let heard: Arc<Mutex<usize>> = Arc::default();
+    let hearing = Arc::clone(&heard);
+    let listen = move |changes: &[Change]| *hearing.lock().expect("a lock") += changes.len();
+    site.store.subscribe(listen).await.expect("subscribed");
+    let refused =
+        site.store.commit_version(&actor, "hello", version(&site.store, "export default 1", Vec::new()), None);
+    assert!(matches!(refused.await, Err(StoreError::Locked)));
+    assert!(site.store.worker(&site.account.id, "hello").await.expect("readers go on").is_none());
+    sqlx::query("ROLLBACK").execute(&mut other).await.expect("let go");
+    assert_eq!(*heard.lock().expect("a lock"), 0, "nothing is told that is not committed");
+    let new = version(&site.store, "export default 1", Vec::new());
+    site.store.commit_version(&actor, "hello", new, None).await.expect("committed");
+    assert_eq!(*heard.lock().expect("a lock"), 1);
 }

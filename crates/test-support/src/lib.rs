@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use skep_exchange::{Body, Failure, Reply, Request, Response};
-use skep_isolate::{Isolate, MemoryCache, NoServices, Options, StartError};
+use skep_isolate::{Code, Isolate, MemoryCache, NoServices, Options, StartError};
 use skep_observe::{EventRecord, Exception, LogLine, Observer, Source};
 use skep_outbound::{AddressPolicy, Client};
 use skep_worker::{Compatibility, EntryFormat, Limits, Module, ModuleContent, Version};
@@ -104,6 +104,7 @@ pub fn options(version: Version) -> (Options, Arc<Recorder>) {
         services: Arc::new(NoServices),
         colors: false,
         inspector: false,
+        code: Code::Compile,
     };
     (options, recorder)
 }

@@ -8,15 +8,20 @@ import { core, primordials } from "ext:core/mod.js";
 import { currentId, setInspect } from "ext:skep_web/context.js";
 
 const {
+  ArrayIsArray,
   ArrayPrototypeJoin,
   ArrayPrototypePush,
   ArrayPrototypeUnshift,
   ErrorCaptureStackTrace,
+  JSONStringify,
   MapPrototypeDelete,
   MapPrototypeGet,
   MapPrototypeSet,
+  NumberIsFinite,
   ObjectCreate,
   ObjectDefineProperty,
+  ObjectGetPrototypeOf,
+  ObjectPrototype,
   SafeArrayIterator,
   SafeMap,
   SafeRegExp,
@@ -61,12 +66,37 @@ function withoutPlatformFrames(text) {
   return StringPrototypeIncludes(text, "ext:") ? StringPrototypeReplaceAll(text, PLATFORM_FRAMES, "") : text;
 }
 
-function print(level, text) {
+function print(level, text, args = undefined) {
   text = withoutPlatformFrames(text);
+  const wanted = ops.op_console_arguments_wanted() ? argumentsAsJson(args ?? [text]) : "";
   if (indentation !== "") {
     text = indentation + StringPrototypeReplaceAll(text, "\n", `\n${indentation}`);
   }
-  ops.op_console(currentId(), level, text);
+  ops.op_console(currentId(), level, text, wanted);
+}
+
+/** The arguments of a call for who watches: a JSON list, in which text stands for what JSON has no word for. */
+function argumentsAsJson(args) {
+  const formatted = args.length > 1 && typeof args[0] === "string" && StringPrototypeIncludes(args[0], "%");
+  const values = formatted ? [format(args)] : args;
+  let json = "";
+  for (let index = 0; index < values.length; index += 1) {
+    json += (index === 0 ? "" : ",") + valueAsJson(values[index]);
+  }
+  return `[${json}]`;
+}
+
+function valueAsJson(value) {
+  try {
+    const prototype = value !== null && typeof value === "object" ? ObjectGetPrototypeOf(value) : undefined;
+    const plain = value === null || typeof value === "string" || typeof value === "boolean" || NumberIsFinite(value) ||
+      prototype === null || prototype === ObjectPrototype || ArrayIsArray(value);
+    const json = plain ? JSONStringify(value) : undefined;
+    if (json !== undefined) return json;
+  } catch {
+    // A cycle, or a toJSON() that throws.
+  }
+  return JSONStringify(withoutPlatformFrames(inspect(value)));
 }
 
 const LEVEL = { __proto__: null, debug: 0, info: 1, log: 2, warn: 3, error: 4 };
@@ -96,19 +126,19 @@ function elapsed(label, method) {
 
 const methods = {
   log(...args) {
-    print(LEVEL.log, format(args));
+    print(LEVEL.log, format(args), args);
   },
   debug(...args) {
-    print(LEVEL.debug, format(args));
+    print(LEVEL.debug, format(args), args);
   },
   info(...args) {
-    print(LEVEL.info, format(args));
+    print(LEVEL.info, format(args), args);
   },
   warn(...args) {
-    print(LEVEL.warn, format(args));
+    print(LEVEL.warn, format(args), args);
   },
   error(...args) {
-    print(LEVEL.error, format(args));
+    print(LEVEL.error, format(args), args);
   },
   dir(value = undefined, options = undefined) {
     print(LEVEL.log, inspect(value, { customInspect: false, ...options }));
@@ -156,7 +186,7 @@ const methods = {
     if (condition) return;
     if (typeof args[0] === "string") args[0] = `Assertion failed: ${args[0]}`;
     else ArrayPrototypeUnshift(args, "Assertion failed");
-    print(LEVEL.error, format(args));
+    print(LEVEL.error, format(args), args);
   },
   time(label = "default") {
     label = String(label);

@@ -6,14 +6,26 @@ use deno_core::{OpState, op2};
 use skep_observe::{Exception, Level, LogLine};
 
 use crate::Host;
-use crate::events::EventId;
+use crate::events::{EventId, Events};
 
 /// The longest console line that is kept, in bytes.
 const LONGEST_LINE: usize = 256 * 1024;
 
-/// A console line, as the numbers in `console.js` say how loud.
+/// Whether somebody wants the arguments of console lines as values.
 #[op2(fast)]
-pub(crate) fn op_console(state: &OpState, #[smi] event: u32, #[smi] level: u32, #[string] message: &str) {
+pub(crate) fn op_console_arguments_wanted(state: &OpState) -> bool {
+    state.borrow::<Host>().observer.wants_details()
+}
+
+/// A console line, as the numbers in `console.js` say how loud, and its arguments as a JSON list, empty where nobody wants them.
+#[op2(fast)]
+pub(crate) fn op_console(
+    state: &mut OpState,
+    #[smi] event: u32,
+    #[smi] level: u32,
+    #[string] message: &str,
+    #[string] arguments: &str,
+) {
     let level = match level {
         0 => Level::Debug,
         1 => Level::Info,
@@ -21,9 +33,10 @@ pub(crate) fn op_console(state: &OpState, #[smi] event: u32, #[smi] level: u32, 
         3 => Level::Warn,
         _ => Level::Error,
     };
-    let host = state.borrow::<Host>();
-    let line = LogLine { level, message: shorten(message), timestamp: SystemTime::now() };
-    host.observer.log(&host.source(EventId(event)), line);
+    // Half a list is none.
+    let arguments = (!arguments.is_empty() && arguments.len() <= LONGEST_LINE).then(|| arguments.to_owned());
+    let line = LogLine { level, message: shorten(message), arguments, timestamp: SystemTime::now() };
+    state.borrow_mut::<Events>().see_log(EventId(event), line);
 }
 
 fn shorten(message: &str) -> String {
@@ -37,13 +50,12 @@ fn shorten(message: &str) -> String {
 /// An error that nobody caught.
 #[op2(fast)]
 pub(crate) fn op_exception(
-    state: &OpState,
+    state: &mut OpState,
     #[smi] event: u32,
     #[string] name: &str,
     #[string] message: &str,
     #[string] stack: &str,
 ) {
-    let host = state.borrow::<Host>();
     let exception = Exception {
         name: name.to_owned(),
         message: shorten(message),
@@ -51,7 +63,7 @@ pub(crate) fn op_exception(
         limit: None,
         timestamp: SystemTime::now(),
     };
-    host.observer.exception(&host.source(EventId(event)), exception);
+    state.borrow_mut::<Events>().see_exception(EventId(event), exception);
 }
 
 /// Milliseconds on a clock that only goes forward.

@@ -15,7 +15,7 @@ use deno_error::JsErrorBox;
 use http::HeaderMap;
 use skep_exchange::rpc::Ending;
 use skep_exchange::{Depth, Failure, Reply, Request, RequestCf, Response};
-use skep_observe::{EventRecord, Exception, Level, LogLine, Trigger};
+use skep_observe::{Details, EventRecord, Exception, Level, LogLine, Trigger};
 use skep_worker::{Limit, LimitExceeded, Outcome};
 use tokio::sync::{Semaphore, oneshot};
 
@@ -72,6 +72,8 @@ struct EventState {
     depth: Depth,
     /// Permits for its outbound connections, made with the first one.
     connections: Option<Arc<Semaphore>>,
+    /// What is kept for who watches.
+    details: Option<Box<Details>>,
     /// The resource of the request's body, or of the session that it answers, 0 if there is none. It is closed with the event.
     body: ResourceId,
     /// More resources that are closed with the event.
@@ -138,6 +140,7 @@ impl Events {
             subrequests: 0,
             depth: Depth::default(),
             connections: None,
+            details: self.host.observer.wants_details().then(Box::default),
             body: 0,
             kept: Vec::new(),
             settled: false,
@@ -295,15 +298,17 @@ impl Events {
 
     /// Ends an event whose `waitUntil()` promises took too long. Its client has its answer; the log gets a word.
     pub fn end_wait_until(&mut self, event: EventId) {
-        let Some(state) = self.open.remove(&event.0) else { return };
+        let Some(mut state) = self.open.remove(&event.0) else { return };
         let seconds = self.host.limits.wait_until.as_secs();
         let message = format!(
             "waitUntil() tasks did not complete within the allowed time after the response ({seconds} s) and have been cancelled. \
              Do long work in a queue or a scheduled event."
         );
-        self.host
-            .observer
-            .log(&self.host.source(event), LogLine { level: Level::Warn, message, timestamp: SystemTime::now() });
+        let line = LogLine { level: Level::Warn, message, arguments: None, timestamp: SystemTime::now() };
+        if let Some(details) = &mut state.details {
+            details.log(&line);
+        }
+        self.host.observer.log(&self.host.source(event), line);
         self.finish(event, state);
     }
 
@@ -322,8 +327,24 @@ impl Events {
         }
     }
 
+    /// A line was printed.
+    pub(crate) fn see_log(&mut self, event: EventId, line: LogLine) {
+        if let Some(details) = self.open.get_mut(&event.0).and_then(|state| state.details.as_mut()) {
+            details.log(&line);
+        }
+        self.host.observer.log(&self.host.source(event), line);
+    }
+
+    /// An error was not caught.
+    pub(crate) fn see_exception(&mut self, event: EventId, exception: Exception) {
+        if let Some(details) = self.open.get_mut(&event.0).and_then(|state| state.details.as_mut()) {
+            details.exception(&exception);
+        }
+        self.host.observer.exception(&self.host.source(event), exception);
+    }
+
     /// Tells the observer why an event failed.
-    fn tell(&self, event: EventId, failure: &Failure) {
+    fn tell(&mut self, event: EventId, failure: &Failure) {
         let exception = Exception {
             name: failure.name.clone(),
             message: failure.message.clone(),
@@ -331,7 +352,7 @@ impl Events {
             limit: failure.limit,
             timestamp: SystemTime::now(),
         };
-        self.host.observer.exception(&self.host.source(event), exception);
+        self.see_exception(event, exception);
     }
 
     fn answer(&mut self, event: u32, response: Response) -> Result<(), JsErrorBox> {
@@ -357,6 +378,7 @@ impl Events {
     fn streamed(&mut self, event: EventId, pumped: Pumped) {
         let Some(state) = self.open.get_mut(&event.0) else { return };
         state.streaming = false;
+        state.answered = Some(Instant::now());
         match pumped {
             Pumped::Completely => {}
             Pumped::Abandoned => state.outcome = Outcome::Canceled,
@@ -369,10 +391,9 @@ impl Events {
                     limit: None,
                     timestamp: SystemTime::now(),
                 };
-                self.host.observer.exception(&self.host.source(event), exception);
+                self.see_exception(event, exception);
             }
         }
-        state.answered = Some(Instant::now());
         self.finish_if_over(event);
     }
 
@@ -402,6 +423,9 @@ impl Events {
             Some(Waiter::Rpc(waiter)) => drop(waiter.send(Ending::Closed)),
             Some(Waiter::Fetch(_)) | None => {}
         }
+        if let (Some(details), Some(head)) = (&mut state.details, state.head.take()) {
+            (details.headers, details.cf) = (head.headers, head.cf);
+        }
         let record = EventRecord {
             trigger: state.trigger,
             outcome: state.outcome,
@@ -409,6 +433,7 @@ impl Events {
             wall: state.clock.elapsed(),
             cpu,
             subrequests: state.subrequests,
+            details: state.details,
         };
         self.host.observer.finished(&self.host.source(event), record);
     }

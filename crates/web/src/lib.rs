@@ -65,6 +65,7 @@ deno_core::extension!(
         cache::op_cache_match,
         cache::op_cache_put,
         console::op_console,
+        console::op_console_arguments_wanted,
         console::op_exception,
         console::op_skep_now,
         digest::op_digest_finish,

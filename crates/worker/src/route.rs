@@ -1,9 +1,11 @@
 //! Route patterns: which addresses a Worker answers, and which pattern wins.
 //! <https://developers.cloudflare.com/workers/configuration/routing/routes/#matching-behavior>
 
-use std::cmp::Reverse;
-use std::collections::HashMap;
+mod table;
+
 use std::fmt;
+
+pub use table::RouteTable;
 
 /// A pattern of addresses: `[scheme://]host[/path]`, where the host may begin with `*` and the path may end with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,17 +98,6 @@ impl RoutePattern {
     pub fn host(&self) -> &str {
         &self.host
     }
-
-    fn matches(&self, secure: bool, path: &str) -> bool {
-        self.secure.is_none_or(|wanted| wanted == secure)
-            && if self.open { path.starts_with(&self.path) } else { path == self.path }
-    }
-
-    /// The more specific of two patterns for the same host is the smaller one: an exact path before an open one, the longer
-    /// before the shorter, one with a scheme before one without.
-    fn rank(&self) -> (bool, Reverse<usize>, bool) {
-        (self.open, Reverse(self.path.len()), self.secure.is_none())
-    }
 }
 
 impl fmt::Display for RoutePattern {
@@ -135,53 +126,6 @@ fn is_host_name(name: &str) -> bool {
             && !label.ends_with('-')
     };
     name.len() <= 253 && name.split('.').all(label)
-}
-
-/// Patterns, and what each leads to.
-#[derive(Clone, Debug)]
-pub struct RouteTable<T> {
-    exact: HashMap<String, Vec<(RoutePattern, T)>>,
-    wild: HashMap<String, Vec<(RoutePattern, T)>>,
-}
-
-impl<T> RouteTable<T> {
-    /// A table of patterns.
-    pub fn new(routes: impl IntoIterator<Item = (RoutePattern, T)>) -> Self {
-        let mut table = Self { exact: HashMap::new(), wild: HashMap::new() };
-        for (pattern, target) in routes {
-            let side = if pattern.host_kind == HostKind::Exact { &mut table.exact } else { &mut table.wild };
-            side.entry(pattern.host.clone()).or_default().push((pattern, target));
-        }
-        for routes in table.exact.values_mut().chain(table.wild.values_mut()) {
-            routes.sort_by_key(|(pattern, _)| (pattern.rank(), pattern.host_kind == HostKind::AtOrBelow));
-        }
-        table
-    }
-
-    /// What the most specific pattern leads to that matches. The host is in lower case.
-    pub fn find(&self, secure: bool, host: &str, path: &str) -> Option<&T> {
-        fn best<T>(routes: Option<&Vec<(RoutePattern, T)>>, matches: impl Fn(&RoutePattern) -> bool) -> Option<&T> {
-            routes?.iter().find(|(pattern, _)| matches(pattern)).map(|(_, target)| target)
-        }
-        if let Some(found) = best(self.exact.get(host), |pattern| pattern.matches(secure, path)) {
-            return Some(found);
-        }
-        if self.wild.is_empty() {
-            return None;
-        }
-        let at = |pattern: &RoutePattern| pattern.host_kind == HostKind::AtOrBelow && pattern.matches(secure, path);
-        if let Some(found) = best(self.wild.get(host), at) {
-            return Some(found);
-        }
-        let mut rest = host;
-        while let Some((_, above)) = rest.split_once('.') {
-            if let Some(found) = best(self.wild.get(above), |pattern| pattern.matches(secure, path)) {
-                return Some(found);
-            }
-            rest = above;
-        }
-        None
-    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::{Binding, Compatibility, Limits};
 
 /// One immutable upload of a Worker: what an isolate loads.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Version {
     /// The Worker's name.
     pub worker: String,
@@ -54,7 +54,7 @@ pub enum EntryFormat {
 }
 
 /// One module of a version.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Module {
     /// Its name: the path by which other modules of this version import it, relative to the main module's folder, without a leading `./`.
     pub name: String,
@@ -64,7 +64,7 @@ pub struct Module {
 
 /// What a module holds, and so what importing it gives.
 /// <https://developers.cloudflare.com/workers/wrangler/bundling/#including-non-javascript-modules>
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum ModuleContent {
     /// An ES module's source, and its source map (JSON, version 3) if there is one. The main module of a version in the service
     /// worker format is a classic script.

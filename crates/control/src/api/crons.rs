@@ -50,7 +50,7 @@ async fn run(mut call: Call) -> ApiResult {
     };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis());
     let due = sent.scheduled_time.unwrap_or(i64::try_from(now).unwrap_or(i64::MAX));
-    let ran = call.control.crons.run(call.account(), &worker.name, &cron, due).await;
+    let ran = call.control.runtime.crons.run(call.account(), &worker.name, &cron, due).await;
     let ran = ran.ok_or_else(|| {
         ApiError::new(StatusCode::CONFLICT, 10020, format!("nothing of {} is deployed: deploy it first", worker.name))
     })?;

@@ -2,7 +2,8 @@
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use skep_store::{Annotations, NewDeployment, Permission, Share};
+use skep_store::{Annotations, Deployment, NewDeployment, Permission, Share};
+use uuid::Uuid;
 
 use crate::answer::Answer;
 use crate::api::shapes;
@@ -12,6 +13,8 @@ use crate::error::{ApiError, ApiResult};
 
 /// Deployments that are shown.
 const SHOWN: u32 = 100;
+/// Versions that are started for a deployment: more cannot be deployed, and are refused.
+const AT_ONCE: usize = 2;
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let reads = Access::Account(Permission::WorkersRead);
@@ -43,7 +46,15 @@ async fn create(mut call: Call) -> ApiResult {
     if let Some(strategy) = sent.strategy.filter(|strategy| strategy != "percentage") {
         return Err(ApiError::bad(format!("the strategy \"{strategy}\" is unknown: use \"percentage\"")));
     }
+    let worker = call.worker().await?;
     let new = NewDeployment { versions: sent.versions, annotations: sent.annotations };
-    let deployment = call.store().deploy(&call.actor(), call.worker_name(), new).await?;
-    Ok(Answer::ok(shapes::deployment(&deployment)))
+    Ok(Answer::ok(shapes::deployment(&deploy(&call, worker.id, new).await?)))
+}
+
+/// Deploys versions that are there. They are started first: who asks meanwhile is answered by those before them.
+pub(super) async fn deploy(call: &Call, worker: Uuid, new: NewDeployment) -> ApiResult<Deployment> {
+    for share in new.versions.iter().take(AT_ONCE) {
+        call.control.runtime.trials.prepare(worker, share.version_id).await;
+    }
+    Ok(call.store().deploy(&call.actor(), call.worker_name(), new).await?)
 }

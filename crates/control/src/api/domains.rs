@@ -90,7 +90,7 @@ async fn verify_domain(call: Call) -> ApiResult {
         return Ok(Answer::ok(shown_domain(&zone)));
     }
     let url = proof_url(&zone);
-    let found = call.control.proofs.fetch(url.clone()).await;
+    let found = call.control.runtime.proofs.fetch(url.clone()).await;
     let reason = match found {
         Ok(text) if text.trim() == zone.challenge => None,
         Ok(_) => Some("it says something else".to_owned()),

@@ -4,10 +4,12 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
 use skep_exchange::{Body, Response};
-use skep_store::{Annotations, Committed, FileHash, Permission, StoredModule, VersionRecord, WorkerSettings};
+use skep_store::{
+    Annotations, Committed, FileHash, NewDeployment, Permission, Share, StoredModule, VersionRecord, WorkerSettings,
+};
 
 use crate::answer::Answer;
-use crate::api::shapes;
+use crate::api::{deployments, shapes};
 use crate::call::Call;
 use crate::endpoint::{Access, Endpoint, endpoint};
 use crate::error::{ApiError, ApiResult};
@@ -88,15 +90,22 @@ pub(crate) async fn commit(call: &mut Call, deploy: bool) -> ApiResult<Committed
             bindings,
         };
         let version = call.store().describe_version(&name, &trial, modules)?;
-        let started = call.control.trials.start(version).await.map_err(|failure| ApiError::script(failure.0))?;
+        let started =
+            call.control.runtime.trials.start(version).await.map_err(|failure| ApiError::script(failure.0))?;
         new.content.handlers = started.handlers;
         new.content.startup_time_ms = started.startup_time_ms;
+        call.store().keep_code(&mut new.content, started.code).await?;
     }
     let actor = call.actor();
     let annotations = new.annotations.clone();
-    let mut committed = call.store().commit_version(&actor, &name, new, deploy.then_some(annotations)).await?;
+    let mut committed = call.store().commit_version(&actor, &name, new, None).await?;
     if let Some(change) = settings(&metadata, &committed.worker.settings) {
         committed.worker = call.store().update_worker(&actor, &name, |worker| worker.settings = change).await?;
+    }
+    if deploy {
+        let versions = vec![Share { version_id: committed.version.id, percentage: 100.0 }];
+        deployments::deploy(call, committed.worker.id, NewDeployment { versions, annotations }).await?;
+        committed.worker = call.worker().await?;
     }
     Ok(committed)
 }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use skep_store::{Annotations, BindingRecord, NewVersion, Permission, WorkerRecord, WorkerSettings};
 
 use crate::answer::Answer;
+use crate::api::shapes;
 use crate::call::Call;
 use crate::endpoint::{Access, Endpoint, endpoint};
 use crate::error::{ApiError, ApiResult};
@@ -29,7 +30,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
 fn shown(settings: &WorkerSettings) -> Value {
     json!({
         "logpush": settings.logpush,
-        "observability": settings.observability,
+        "observability": shapes::observability(settings),
         "tags": settings.tags,
         "tail_consumers": settings.tail_consumers,
     })
@@ -201,7 +202,7 @@ async fn worker(call: Call) -> ApiResult {
         "updated_on": crate::answer::date(worker.modified_on),
         "subdomain": subdomain,
         "tags": worker.settings.tags,
-        "observability": worker.settings.observability,
+        "observability": shapes::observability(&worker.settings),
         "logpush": worker.settings.logpush,
         "tail_consumers": worker.settings.tail_consumers,
     })))

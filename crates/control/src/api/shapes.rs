@@ -1,7 +1,7 @@
 //! Records as Cloudflare's API shows them.
 
 use serde_json::{Value, json};
-use skep_store::{Deployment, VersionRecord, WorkerRecord};
+use skep_store::{Deployment, VersionRecord, WorkerRecord, WorkerSettings};
 
 use crate::answer::date;
 
@@ -22,7 +22,7 @@ pub(crate) fn script(worker: &WorkerRecord, latest: Option<&VersionRecord>) -> V
         "migration_tag": worker.settings.migration_tag,
         "last_deployed_from": "wrangler",
         "logpush": worker.settings.logpush,
-        "observability": worker.settings.observability,
+        "observability": observability(&worker.settings),
     })
 }
 
@@ -71,4 +71,9 @@ pub(crate) fn deployment(deployment: &Deployment) -> Value {
         "annotations": deployment.annotations,
         "versions": deployment.versions,
     })
+}
+
+/// Which logs are kept. Wrangler writes it into a project as it is, where null has no meaning.
+pub(super) fn observability(settings: &WorkerSettings) -> Value {
+    settings.observability.clone().unwrap_or_else(|| json!({ "enabled": false }))
 }

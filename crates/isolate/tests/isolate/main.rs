@@ -2,6 +2,7 @@
 
 mod abuse;
 mod abuse_cases;
+mod code;
 mod compatibility;
 mod conformance;
 mod escape;
@@ -15,6 +16,7 @@ mod streams;
 fn main() {
     let tests = [
         abuse::tests(),
+        code::tests(),
         compatibility::tests(),
         conformance::tests(),
         escape::tests(),

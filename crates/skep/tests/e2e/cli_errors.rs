@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::support::{Person, Platform, Project, skep};
 
 /// Every command.
-const COMMANDS: [&str; 22] = [
+const COMMANDS: [&str; 23] = [
     "init",
     "dev",
     "deploy",
@@ -25,6 +25,7 @@ const COMMANDS: [&str; 22] = [
     "token",
     "env",
     "serve",
+    "service",
     "types",
     "completions",
     "man",

@@ -3,17 +3,22 @@
 //! Each file is about one subject. Tests wait for what they expect and never for a time, so that a busy machine makes
 //! them slow and not wrong.
 
+mod assets;
+mod bad_input;
 mod c3;
 mod cli;
 mod cli_errors;
+mod cli_live;
 mod crash;
 mod inspector;
 mod keys;
 mod project;
+mod promotion;
 mod reload;
 mod serve;
 mod start;
 mod stop;
 mod support;
+mod tail;
 mod tutorial;
 mod wrangler;

@@ -247,3 +247,26 @@ async fn a_worker_calls_another_one() {
     assert!(succeeded(&deleted).contains("caller"), "{}", deleted.output);
     assert_eq!(platform.get("caller.dev", "/").await.status, 500);
 }
+
+#[tokio::test]
+async fn a_deployed_worker_becomes_a_project_again() {
+    let Some(wrangler) = Wrangler::version("4.164.0") else { return };
+    let platform = Platform::start().await;
+    let project = project(&[("index.js", FIRST)]);
+    succeeded(&wrangler.run(&platform, project.folder(), &["deploy"]).await);
+    let copy = Project::new(&[]);
+    let arguments = ["init", "--from-dash", "hello", "--no-delegate-c3", "-y"];
+    succeeded(&wrangler.run(&platform, copy.folder(), &arguments).await);
+    // It is deployed as it was written, and is the same Worker.
+    let folder = copy.folder().join("hello");
+    let configuration = std::fs::read_to_string(folder.join("wrangler.jsonc")).expect("a configuration");
+    assert!(configuration.contains("\"GREETING\": \"hi\""), "{configuration}");
+    let again = wrangler.run(&platform, &folder, &["deploy", "--name", "again"]).await;
+    assert!(
+        !succeeded(&again).contains("WARNING") && !again.errors.contains("WARNING"),
+        "{}{}",
+        again.output,
+        again.errors
+    );
+    assert_eq!(platform.get("again.dev", "/").await.text, r#"{"version":1,"greeting":"hi","secret":null}"#);
+}

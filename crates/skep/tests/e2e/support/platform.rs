@@ -1,10 +1,11 @@
 //! `skep serve`, and wrangler that is told to use it.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use hyper::body::Bytes;
 use hyper::{Method, Request};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -41,10 +42,23 @@ impl Platform {
     /// Starts it over a data directory.
     pub(crate) async fn over(data: std::sync::Arc<TempDir>, arguments: &[&str]) -> Self {
         let folder = data.path().join("data");
-        let folder = folder.to_str().expect("a path").to_owned();
-        let arguments =
-            [&["serve", "--data-dir", &folder, "--listen", "127.0.0.1:0", "--allow-loopback"], arguments].concat();
-        let mut command = command(data.path(), &arguments);
+        let command = command(data.path(), &Self::arguments(&folder, arguments));
+        Self::spawn(data, command, |_| folder).await
+    }
+
+    /// The arguments of `skep serve` over a data directory.
+    pub(crate) fn arguments<'a>(folder: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
+        let folder = folder.to_str().expect("a path");
+        [&["serve", "--data-dir", folder, "--listen", "127.0.0.1:0", "--allow-loopback"], more].concat()
+    }
+
+    /// Runs a command that becomes `skep serve`. `folder` gives the data directory, as this process sees it, for the command's
+    /// process id.
+    pub(crate) async fn spawn(
+        data: std::sync::Arc<TempDir>,
+        mut command: Command,
+        folder: impl FnOnce(u32) -> PathBuf,
+    ) -> Self {
         let (reader, writer) = std::io::pipe().expect("a pipe");
         command.stdout(writer.try_clone().expect("a pipe")).stderr(writer);
         let process = command.spawn().expect("the command starts");
@@ -54,7 +68,8 @@ impl Platform {
         let mut platform = Self { process, output, host, account, token, data };
         platform.output.until("Ready on http://").await;
         platform.host = platform.output.until(" ").await;
-        platform.token = fs::read_to_string(Path::new(&folder).join("admin-token")).expect("a token").trim().to_owned();
+        let folder = folder(platform.process.id().expect("it runs"));
+        platform.token = fs::read_to_string(folder.join("admin-token")).expect("a token").trim().to_owned();
         let accounts = platform.api(Method::GET, "/accounts", "").await;
         platform.account = accounts["result"][0]["id"].as_str().expect("an account").to_owned();
         platform
@@ -64,17 +79,32 @@ impl Platform {
         self.host.rsplit_once(':').expect("a port").1
     }
 
+    /// Where it listens.
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port())
+    }
+
     /// A call of the API with the first account's token.
     pub(crate) async fn api(&self, method: Method, path: &str, sent: &str) -> Value {
         let answer = self.api_as(&self.token, method, path, sent).await;
         serde_json::from_str(&answer.text).unwrap_or_else(|error| panic!("{path}: {error}: {}", answer.text))
     }
 
+    /// A call of the API's own part, whose paths begin with `/skep/v1`, with the first account's token.
+    pub(crate) async fn own(&self, method: Method, path: &str, sent: &str) -> Value {
+        let answer = self.call(&self.token, method, path.to_owned(), sent).await;
+        serde_json::from_str(&answer.text).unwrap_or_else(|error| panic!("{path}: {error}: {}", answer.text))
+    }
+
     /// A call of the API with a token.
     pub(crate) async fn api_as(&self, token: &str, method: Method, path: &str, sent: &str) -> Answer {
+        self.call(token, method, format!("/client/v4{path}"), sent).await
+    }
+
+    async fn call(&self, token: &str, method: Method, path: String, sent: &str) -> Answer {
         let request = Request::builder()
             .method(method)
-            .uri(format!("/client/v4{path}"))
+            .uri(path)
             .header("host", &self.host)
             .header("authorization", format!("Bearer {token}"))
             .header("content-type", "application/json");
@@ -82,8 +112,8 @@ impl Platform {
         fetch(&local, request.body(body(sent.to_owned())).expect("a request")).await
     }
 
-    /// Uploads a Worker and deploys it. Gives nothing if the connection broke.
-    pub(crate) async fn upload(&self, name: &str, modules: &[(&str, String)]) -> Option<Value> {
+    /// The body of an upload: metadata, and the modules by their names.
+    pub(crate) fn form(modules: &[(&str, String)]) -> String {
         let mut form = String::new();
         let mut part = |name: &str, kind: &str, content: &str| {
             form += &format!(
@@ -95,14 +125,25 @@ impl Platform {
             let kind = if name.ends_with(".js") { "application/javascript+module" } else { "text/plain" };
             part(name, kind, content);
         }
-        form += "--B--\r\n";
-        let request = Request::put(format!("/client/v4/accounts/{}/workers/scripts/{name}", self.account))
+        form + "--B--\r\n"
+    }
+
+    /// The request that uploads a Worker and deploys it. Its form is to follow.
+    pub(crate) fn put(&self, name: &str) -> hyper::http::request::Builder {
+        Request::put(format!("/client/v4/accounts/{}/workers/scripts/{name}", self.account))
             .header("host", &self.host)
             .header("authorization", format!("Bearer {}", self.token))
             .header("content-type", "multipart/form-data; boundary=B")
-            .body(body(form))
-            .expect("a request");
-        let answer = try_fetch(&format!("127.0.0.1:{}", self.port()), request).await?;
+    }
+
+    /// Sends a request to the API. Nothing if the connection broke.
+    pub(crate) async fn send(&self, request: hyper::http::request::Builder, sent: impl Into<Bytes>) -> Option<Answer> {
+        try_fetch(&self.address(), request.body(body(sent)).expect("a request")).await
+    }
+
+    /// Uploads a Worker and deploys it. Gives nothing if the connection broke.
+    pub(crate) async fn upload(&self, name: &str, modules: &[(&str, String)]) -> Option<Value> {
+        let answer = self.send(self.put(name), Self::form(modules)).await?;
         let answer: Value = serde_json::from_str(&answer.text).ok()?;
         assert_eq!(answer["success"], true, "{answer}");
         Some(answer)
@@ -110,9 +151,40 @@ impl Platform {
 
     /// A GET request to a host below the platform's domain, such as `hello.dev`.
     pub(crate) async fn get(&self, label: &str, path: &str) -> Answer {
-        let request = Request::get(path).header("host", format!("{label}.localhost:{}", self.port()));
+        self.get_with(label, path, &[]).await
+    }
+
+    /// The same with headers.
+    pub(crate) async fn get_with(&self, label: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut request = Request::get(path).header("host", format!("{label}.localhost:{}", self.port()));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
         let local = format!("127.0.0.1:{}", self.port());
         fetch(&local, request.body(body(String::new())).expect("a request")).await
+    }
+
+    /// A command that runs wrangler, told to use this platform.
+    pub(crate) fn with_wrangler(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command
+            .env("CLOUDFLARE_API_BASE_URL", format!("http://{}/client/v4", self.host))
+            .env("CLOUDFLARE_API_TOKEN", &self.token)
+            .env("CLOUDFLARE_ACCOUNT_ID", &self.account)
+            .env("WRANGLER_SEND_METRICS", "false")
+            .env("WRANGLER_SEND_ERROR_REPORTS", "false")
+            .env("WRANGLER_LOG_PATH", self.data.path().join("wrangler-logs"))
+            .env("CI", "true")
+            .env("NO_COLOR", "1")
+            .kill_on_drop(true);
+        command
+    }
+
+    /// A GET request. Nothing if the connection breaks.
+    pub(crate) async fn try_get(&self, label: &str, path: &str) -> Option<Answer> {
+        let request = Request::get(path).header("host", format!("{label}.localhost:{}", self.port()));
+        let request = request.body(body(String::new())).expect("a request");
+        try_fetch(&format!("127.0.0.1:{}", self.port()), request).await
     }
 
     /// Ends it as a crash does.
@@ -154,14 +226,24 @@ impl Wrangler {
         self.run_with(platform, folder, arguments, "").await
     }
 
-    /// The same with a text as its standard input.
-    pub(crate) async fn run_with(&self, platform: &Platform, folder: &Path, arguments: &[&str], input: &str) -> Ended {
-        let mut command = self.command(platform, folder, arguments);
+    fn command(&self, platform: &Platform, folder: &Path, arguments: &[&str]) -> Command {
+        let mut command = platform.with_wrangler(&self.program);
+        command.args(arguments).current_dir(folder).env("PATH", &self.path);
         command
-            .env("CLOUDFLARE_API_BASE_URL", format!("http://{}/client/v4", platform.host))
-            .env("CLOUDFLARE_API_TOKEN", &platform.token)
-            .env("CLOUDFLARE_ACCOUNT_ID", &platform.account);
-        end(command, input).await
+    }
+
+    /// Starts a command that goes on until it is told to stop. Gives what it prints, both streams in their order.
+    pub(crate) fn start(&self, platform: &Platform, folder: &Path, arguments: &[&str]) -> (Child, Output) {
+        let mut command = self.command(platform, folder, arguments);
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        command.stdin(Stdio::null()).stdout(writer.try_clone().expect("a pipe")).stderr(writer);
+        let process = command.spawn().expect("wrangler starts");
+        (process, Output::of(reader))
+    }
+
+    /// The same as [`Self::run`] with a text as its standard input.
+    pub(crate) async fn run_with(&self, platform: &Platform, folder: &Path, arguments: &[&str], input: &str) -> Ended {
+        end(self.command(platform, folder, arguments), input).await
     }
 
     /// The same without being told where the platform is: what the folder says counts.
@@ -172,28 +254,11 @@ impl Wrangler {
         }
         end(command, "").await
     }
-
-    fn command(&self, platform: &Platform, folder: &Path, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.program);
-        command
-            .args(arguments)
-            .current_dir(folder)
-            .env("PATH", &self.path)
-            .env("WRANGLER_SEND_METRICS", "false")
-            .env("WRANGLER_SEND_ERROR_REPORTS", "false")
-            .env("WRANGLER_LOG_PATH", platform.data.path().join("wrangler-logs"))
-            .env("CI", "true")
-            .env("NO_COLOR", "1")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
-        command
-    }
 }
 
 /// Runs wrangler to its end, with a text as its standard input.
 async fn end(mut command: Command, input: &str) -> Ended {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut process = command.spawn().expect("wrangler starts");
     let mut stdin = process.stdin.take().expect("a pipe");
     tokio::io::AsyncWriteExt::write_all(&mut stdin, input.as_bytes()).await.expect("it reads");

@@ -1,18 +1,18 @@
-//! Rate limits: how often a key was used in the current period.
+//! Rate limits: how often a key was used in the current period. For those who implement [`Services`](crate::Services).
 //! <https://developers.cloudflare.com/workers/runtime-apis/bindings/rate-limit/>
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use skep_isolate::RateLimit;
+use skep_web::services::RateLimit;
 
 /// Keys that are counted at once. Beyond that, those whose period is over are forgotten; if there is none, a new key is let through.
 const MOST_KEYS: usize = 1_000_000;
 
-/// Counts of all keys.
-pub(crate) struct Rates {
+/// Counts of all keys, in memory.
+pub struct Rates {
     begun: Instant,
     hashers: (RandomState, RandomState),
     counts: Mutex<HashMap<Key, Count>>,
@@ -29,17 +29,19 @@ struct Count {
     used: u32,
 }
 
-impl Rates {
-    pub(crate) fn new() -> Self {
+impl Default for Rates {
+    fn default() -> Self {
         Self { begun: Instant::now(), hashers: Default::default(), counts: Mutex::default() }
     }
+}
 
-    /// Counts one more use. Gives whether it is within the limit.
-    pub(crate) fn use_once(&self, account: &Arc<str>, rate: &RateLimit, key: &str) -> bool {
+impl Rates {
+    /// Counts one more use of a key of an account. Gives whether it is within the limit.
+    pub fn use_once(&self, account: &str, rate: &RateLimit, key: &str) -> bool {
         self.use_at(self.begun.elapsed().as_secs(), account, rate, key)
     }
 
-    fn use_at(&self, now: u64, account: &Arc<str>, rate: &RateLimit, key: &str) -> bool {
+    fn use_at(&self, now: u64, account: &str, rate: &RateLimit, key: &str) -> bool {
         let length = u64::from(rate.period.max(1));
         let period = now / length;
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -49,7 +51,7 @@ impl Rates {
                 return true;
             }
         }
-        let named = (&**account, &*rate.namespace, key);
+        let named = (account, &*rate.namespace, key);
         let place = (self.hashers.0.hash_one(named), self.hashers.1.hash_one(named));
         let count = counts.entry(place).or_insert(Count { period, over: 0, used: 0 });
         if count.period != period {
@@ -60,8 +62,8 @@ impl Rates {
         count.used <= rate.limit
     }
 
-    /// Forgets keys whose period is over.
-    pub(crate) fn sweep(&self) {
+    /// Forgets keys whose period is over. For calling now and then.
+    pub fn sweep(&self) {
         let now = self.begun.elapsed().as_secs();
         self.counts.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, count| count.over > now);
     }
@@ -70,17 +72,15 @@ impl Rates {
 #[cfg(test)]
 mod tests {
     use super::Rates;
-    use skep_isolate::RateLimit;
-    use std::sync::Arc;
+    use skep_web::services::RateLimit;
 
     #[test]
     fn a_key_is_counted_in_its_period() {
-        let rates = Rates::new();
+        let rates = Rates::default();
         let rate = RateLimit { namespace: "1".to_owned(), limit: 2, period: 10 };
-        let (one, other): (Arc<str>, Arc<str>) = ("one".into(), "other".into());
-        assert!(rates.use_at(0, &one, &rate, "k") && rates.use_at(9, &one, &rate, "k"));
-        assert!(!rates.use_at(9, &one, &rate, "k"));
-        assert!(rates.use_at(9, &one, &rate, "another") && rates.use_at(9, &other, &rate, "k"));
-        assert!(rates.use_at(10, &one, &rate, "k"));
+        assert!(rates.use_at(0, "one", &rate, "k") && rates.use_at(9, "one", &rate, "k"));
+        assert!(!rates.use_at(9, "one", &rate, "k"));
+        assert!(rates.use_at(9, "one", &rate, "another") && rates.use_at(9, "other", &rate, "k"));
+        assert!(rates.use_at(10, "one", &rate, "k"));
     }
 }

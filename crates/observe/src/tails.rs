@@ -1,0 +1,270 @@
+//! Live tails: where those who watch a Worker meet its events.
+//!
+//! An event costs nothing more as long as nobody watches its Worker. When somebody does, the isolate's thread puts the record
+//! into a bounded queue and goes on; a thread of its own filters it, writes it as JSON, and hands it to each viewer's
+//! connection. A viewer that reads too slowly misses events, and is told how many.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant, SystemTime};
+
+use skep_exchange::{Message, WebSocketSender};
+use uuid::Uuid;
+
+use crate::{EventRecord, Filters, Level, Source, trace};
+
+/// Events that may wait for the thread that writes them.
+const MOST_WAITING: usize = 1024;
+/// Bytes that may wait for one viewer.
+const MOST_UNREAD: usize = 1024 * 1024;
+/// How many may watch a Worker at once.
+/// <https://developers.cloudflare.com/workers/observability/logs/real-time-logs/#limits>
+const MOST_VIEWERS: usize = 10;
+/// How long a session lasts.
+const LIFE: Duration = Duration::from_secs(6 * 3600);
+/// How long a session waits for its viewer.
+const GRACE: Duration = Duration::from_secs(60);
+/// The close code of a session that ended as it should. RFC 6455, section 7.4.1.
+const NORMAL_CLOSURE: u16 = 1000;
+
+/// Why a session is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Enough others watch.
+    #[error("{MOST_VIEWERS} sessions watch this Worker already: end one of them first")]
+    TooMany,
+    /// There is none, it is over, or somebody else is connected to it.
+    #[error("this session does not exist, is over, or is in use: start another one")]
+    Gone,
+}
+
+/// All live tails. Cheap to clone.
+#[derive(Clone)]
+pub struct Tails(Arc<Inner>);
+
+struct Inner {
+    queue: SyncSender<Seen>,
+    /// Those that are in use: by a version that is loaded, or by who watches.
+    channels: Mutex<HashMap<String, Weak<Channel>>>,
+    sessions: Mutex<HashMap<Uuid, Session>>,
+}
+
+/// An event of a Worker that is watched.
+struct Seen {
+    channel: Arc<Channel>,
+    source: Source,
+    record: EventRecord,
+}
+
+/// One Worker's events.
+pub struct Channel {
+    queue: SyncSender<Seen>,
+    worker: Box<str>,
+    count: AtomicUsize,
+    viewers: Mutex<Vec<Viewer>>,
+    /// Events that found no room in the queue.
+    missed: AtomicU64,
+}
+
+struct Session {
+    channel: Arc<Channel>,
+    key: String,
+    filters: Filters,
+    made: Instant,
+    expires: SystemTime,
+    connected: bool,
+}
+
+struct Viewer {
+    session: Uuid,
+    filters: Filters,
+    sender: WebSocketSender,
+    /// Events that it has missed and was not told of.
+    dropped: u64,
+}
+
+/// A viewer's connection. The session is over when this is dropped.
+pub struct Connection {
+    tails: Tails,
+    session: Uuid,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let session = lock(&self.tails.0.sessions).remove(&self.session);
+        if let Some(session) = session {
+            session.channel.leave(self.session);
+        }
+    }
+}
+
+impl Tails {
+    /// Starts the thread that writes events.
+    ///
+    /// # Errors
+    /// When there is no thread for it.
+    pub fn start() -> io::Result<Self> {
+        let (queue, events) = sync_channel(MOST_WAITING);
+        std::thread::Builder::new().name("skep-tail".to_owned()).spawn(move || write(&events))?;
+        Ok(Self(Arc::new(Inner { queue, channels: Mutex::default(), sessions: Mutex::default() })))
+    }
+
+    /// Where a Worker's events go.
+    pub fn channel(&self, account: &str, worker: &str) -> Arc<Channel> {
+        let mut channels = lock(&self.0.channels);
+        let key = key(account, worker);
+        if let Some(channel) = channels.get(&key).and_then(Weak::upgrade) {
+            return channel;
+        }
+        channels.retain(|_, channel| channel.strong_count() > 0);
+        let channel = Arc::new(Channel {
+            queue: self.0.queue.clone(),
+            worker: worker.into(),
+            count: AtomicUsize::new(0),
+            viewers: Mutex::default(),
+            missed: AtomicU64::new(0),
+        });
+        channels.insert(key, Arc::downgrade(&channel));
+        channel
+    }
+
+    /// Makes a session, which nobody can guess. Gives its id and its end.
+    ///
+    /// # Errors
+    /// When enough others watch the Worker.
+    pub fn create(&self, account: &str, worker: &str, filters: Filters) -> Result<(Uuid, SystemTime), Refused> {
+        self.sweep();
+        let (channel, key) = (self.channel(account, worker), key(account, worker));
+        let mut sessions = lock(&self.0.sessions);
+        if sessions.values().filter(|session| session.key == key).count() >= MOST_VIEWERS {
+            return Err(Refused::TooMany);
+        }
+        let (id, expires) = (Uuid::new_v4(), SystemTime::now() + LIFE);
+        sessions.insert(id, Session { channel, key, filters, made: Instant::now(), expires, connected: false });
+        Ok((id, expires))
+    }
+
+    /// The sessions that watch a Worker, and their ends.
+    pub fn list(&self, account: &str, worker: &str) -> Vec<(Uuid, SystemTime)> {
+        self.sweep();
+        let key = key(account, worker);
+        let sessions = lock(&self.0.sessions);
+        sessions.iter().filter(|(_, session)| session.key == key).map(|(id, session)| (*id, session.expires)).collect()
+    }
+
+    /// Sends a session's events to a viewer from now on.
+    ///
+    /// # Errors
+    /// When there is no such session.
+    pub fn connect(&self, session: Uuid, sender: WebSocketSender) -> Result<Connection, Refused> {
+        self.sweep();
+        let mut sessions = lock(&self.0.sessions);
+        let found = sessions.get_mut(&session).filter(|session| !session.connected).ok_or(Refused::Gone)?;
+        found.connected = true;
+        let viewer = Viewer { session, filters: found.filters.clone(), sender, dropped: 0 };
+        lock(&found.channel.viewers).push(viewer);
+        found.channel.count.fetch_add(1, Ordering::Relaxed);
+        Ok(Connection { tails: self.clone(), session })
+    }
+
+    /// Ends a session of a Worker. Gives whether there was one.
+    pub fn end(&self, account: &str, worker: &str, session: Uuid) -> bool {
+        let key = key(account, worker);
+        let mut sessions = lock(&self.0.sessions);
+        if sessions.get(&session).is_none_or(|session| session.key != key) {
+            return false;
+        }
+        let ended = sessions.remove(&session);
+        drop(sessions);
+        if let Some(ended) = ended {
+            ended.channel.leave(session);
+        }
+        true
+    }
+
+    /// Says something to everybody who watches a Worker.
+    pub fn say(&self, account: &str, worker: &str, level: Level, message: &str) {
+        let channel = self.channel(account, worker);
+        let notice = trace::notice(&channel.worker, level, message);
+        for viewer in lock(&channel.viewers).iter_mut() {
+            viewer.send(notice.clone());
+        }
+    }
+
+    /// Ends sessions that are over. For calling now and then.
+    pub fn sweep(&self) {
+        let over = |session: &Session| match session.connected {
+            true => session.made.elapsed() > LIFE,
+            false => session.made.elapsed() > GRACE,
+        };
+        let ended: Vec<(Uuid, Session)> = lock(&self.0.sessions).extract_if(|_, session| over(session)).collect();
+        for (id, session) in ended {
+            session.channel.leave(id);
+        }
+    }
+}
+
+impl Channel {
+    /// Whether anybody watches.
+    pub fn is_watched(&self) -> bool {
+        self.count.load(Ordering::Relaxed) > 0
+    }
+
+    /// An event of the Worker is over. Does not block: when too many wait, this one is left out and counted.
+    pub fn send(self: &Arc<Self>, source: &Source, record: EventRecord) {
+        let seen = Seen { channel: Arc::clone(self), source: source.clone(), record };
+        if let Err(TrySendError::Full(_)) = self.queue.try_send(seen) {
+            self.missed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn leave(&self, session: Uuid) {
+        let mut viewers = lock(&self.viewers);
+        let Some(index) = viewers.iter().position(|viewer| viewer.session == session) else { return };
+        let viewer = viewers.swap_remove(index);
+        self.count.store(viewers.len(), Ordering::Relaxed);
+        // Whoever is gone already need not be told.
+        let _ = viewer.sender.send(Message::Close { code: NORMAL_CLOSURE, reason: "the session is over".to_owned() });
+    }
+}
+
+impl Viewer {
+    /// Sends an event, or counts it if too many are unread.
+    fn send(&mut self, event: String) {
+        if self.sender.buffered() > MOST_UNREAD {
+            self.dropped += 1;
+            return;
+        }
+        if self.dropped > 0 && self.sender.send(Message::Text(trace::overload(self.dropped))).is_ok() {
+            self.dropped = 0;
+        }
+        if self.sender.send(Message::Text(event)).is_err() {
+            self.dropped += 1;
+        }
+    }
+}
+
+/// The thread that writes events, until nobody can send any.
+fn write(events: &Receiver<Seen>) {
+    while let Ok(Seen { channel, source, record }) = events.recv() {
+        let missed = channel.missed.swap(0, Ordering::Relaxed);
+        let mut text = None;
+        for viewer in lock(&channel.viewers).iter_mut() {
+            viewer.dropped += missed;
+            if viewer.filters.admit(&source, &record) {
+                viewer.send(text.get_or_insert_with(|| trace::event(&source, &record)).clone());
+            }
+        }
+    }
+}
+
+fn key(account: &str, worker: &str) -> String {
+    format!("{account}/{worker}")
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
