@@ -4,13 +4,13 @@
 //! loop or memory without bounds, and stable Rust finds these. <https://llvm.org/docs/LibFuzzer.html>
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clap::{Args, ValueEnum};
 
 use crate::process::{self, cargo};
-use crate::{Outcome, root, setup, target_dir};
+use crate::{Outcome, root, target_dir};
 
 /// What libFuzzer needs of the compiler.
 const FLAGS: [&str; 8] = [
@@ -58,8 +58,6 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Outcome {
-    // The targets need no V8, but some of their rooms' workspace does.
-    setup::run()?;
     let built = target_dir().join("fuzz");
     let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let mut build = cargo(["build", "--release", "--target", &triple, "--manifest-path", "fuzz/Cargo.toml"]);
@@ -94,15 +92,17 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
 }
 
 /// Keeps the fewest inputs that reach what all of them reach.
-fn minimize(target: Target, program: &PathBuf, found: &PathBuf) -> Outcome {
+fn minimize(target: Target, program: &Path, found: &Path) -> Outcome {
     let (corpus, fewest) = (target.corpus(), found.with_extension("fewest"));
     if fewest.exists() {
         fs::remove_dir_all(&fewest)?;
     }
     fs::create_dir_all(&fewest)?;
-    process::run(
-        Command::new(program).args(["-set_cover_merge=1", "-use_counters=0"]).args([&fewest, &corpus, found]),
-    )?;
+    process::run(Command::new(program).args(["-set_cover_merge=1", "-use_counters=0"]).args([
+        fewest.as_path(),
+        &corpus,
+        found,
+    ]))?;
     fs::remove_dir_all(&corpus)?;
     fs::create_dir_all(&corpus)?;
     for entry in fs::read_dir(&fewest)? {

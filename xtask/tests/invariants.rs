@@ -10,7 +10,7 @@ const FLOORS: [&[&str]; 10] = [
     &["skep-exchange"],
     &["skep-observe"],
     &["skep-assets", "skep-outbound", "skep-store"],
-    &["skep-bundle", "skep-control", "skep-gateway"],
+    &["skep-acme", "skep-bundle", "skep-control", "skep-gateway"],
     &["skep-client", "skep-scaffold", "skep-web"],
     &["skep-isolate"],
     &["skep-dev", "skep-pool", "skep-test-support"],

@@ -172,11 +172,11 @@ fn leads_back(from: &str, to: &str, html_handling: HtmlHandling) -> bool {
     to_index && (from.ends_with("/*") || is_root)
 }
 
-/// Percent-encodes what is not ASCII, and control characters.
+/// Percent-encodes what is not ASCII, control characters, and backslashes: browsers take `/\host` for `//host`, another site.
 fn ascii(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
-        if byte.is_ascii_graphic() {
+        if byte.is_ascii_graphic() && byte != b'\\' {
             encoded.push(char::from(byte));
         } else {
             encoded.push_str(&format!("%{byte:02X}"));

@@ -148,7 +148,7 @@ impl Server {
         if let Route::Worker(reason) = route {
             return Answer::Worker(reason);
         }
-        let rules = site.header_rules(host(request), &path.encoded);
+        let rules = site.header_rules(|| host(request), &path.encoded);
         let (status, mut headers) = match route {
             Route::File(asset, is_404) => return self.file(request, asset, is_404, &rules),
             Route::Redirect(status, location) => (status, HeaderMap::from_iter([(header::LOCATION, location)])),

@@ -103,12 +103,12 @@ impl Site {
         &self.manifest
     }
 
-    /// The headers that rules give a response at a path.
-    pub(crate) fn header_rules<'s, 'p>(&'s self, host: &'p str, path: &'p str) -> Matched<'s, 'p> {
+    /// The headers that rules give a response at a path. The host is asked for if it matters.
+    pub(crate) fn header_rules<'s, 'p>(&'s self, host: impl FnOnce() -> &'p str, path: &'p str) -> Matched<'s, 'p> {
         if self.headers.is_empty() || self.base_path.strip(path).is_none() {
             return Matched::default();
         }
-        self.headers.matching(host, path)
+        self.headers.matching(host(), path)
     }
 
     /// What becomes of a request.

@@ -97,9 +97,14 @@ async fn sources_are_compared_in_one_spelling() {
 
 #[tokio::test]
 async fn a_splat_leads_to_no_other_host() {
-    let site = redirects("/go/* /:splat\n/out/* /x?u=https://a.example//b");
+    let site = redirects("/go/* /:splat\n/out/* /x?u=https://a.example//b\n/back/* /\\evil.example/:splat");
     assert_eq!(site.get("/go//evil.example").await, Seen::To(302, "/evil.example".to_owned()));
     assert_eq!(site.get("/go/%2Fevil.example").await, Seen::To(302, "/evil.example".to_owned()));
+    assert_eq!(
+        site.get("/back/x").await,
+        Seen::To(302, "/%5Cevil.example/x".to_owned()),
+        "browsers take it for a slash"
+    );
     assert_eq!(site.get("/go/%0d%0aset-cookie:x").await, Seen::To(302, "/%0D%0Aset-cookie%3Ax".to_owned()));
     assert_eq!(site.get("/out/y").await, Seen::To(302, "/x?u=https://a.example//b".to_owned()));
 }

@@ -83,12 +83,10 @@ pub enum Error {
     #[error(transparent)]
     Build(#[from] BuildError),
     /// A version did not get all the traffic.
-    #[error("version {version} was rolled back at {percentage} % of the traffic: {reason}")]
+    #[error("version {version} did not get all the traffic: {reason}")]
     RolledBack {
         /// The version.
         version: String,
-        /// Its share when that happened.
-        percentage: f64,
         /// Why.
         reason: String,
     },

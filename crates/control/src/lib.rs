@@ -19,7 +19,9 @@ mod upload;
 
 pub use endpoint::{Access, Endpoint};
 pub use openapi::document;
-pub use runtime::{Crons, Fetched, Preparation, Proofs, Ran, Running, Runtime, Started, Trial, TrialFailure, Trials};
+pub use runtime::{
+    Checking, Crons, Preparation, Proofs, Ran, Running, Runtime, Started, Trial, TrialFailure, Trials, Unproved,
+};
 pub use server::{Addresses, Control};
 pub use upload::read_upload;
 

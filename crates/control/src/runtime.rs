@@ -1,4 +1,4 @@
-//! What the control plane needs to have done by those who run Workers.
+//! What the control plane needs to have done by those who run Workers and who reach the network.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -72,11 +72,20 @@ pub trait Crons: Send + Sync {
     fn run<'t>(&'t self, account: &'t str, worker: &'t str, cron: &'t str, due: i64) -> Running<'t>;
 }
 
-/// A text that is being fetched: an error says what went wrong, for a person.
-pub type Fetched<'t> = Pin<Box<dyn Future<Output = Result<String, String>> + Send + 't>>;
+/// Why control of a domain is not proved: a sentence, without its end, for each way that was tried.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .tried.join("; "))]
+pub struct Unproved {
+    /// What was found in place of the proof.
+    pub tried: Vec<String>,
+}
 
-/// Looks at what is on the web where somebody says that a domain is his.
+/// A check that is going on. It gives how control was proved: `dns` or `file`.
+pub type Checking<'c> = Pin<Box<dyn Future<Output = Result<String, Unproved>> + Send + 'c>>;
+
+/// Checks whether somebody controls a domain.
 pub trait Proofs: Send + Sync {
-    /// The beginning of the text at a URL. Redirects are not followed, and addresses of the operator's own network are refused.
-    fn fetch(&self, url: String) -> Fetched<'_>;
+    /// Looks for a challenge where only who controls the domain can have put it: in the TXT record of `_skep.<domain>`, and in the file
+    /// `http://<domain>/.well-known/skep-verify.txt`. It must end in a bounded time.
+    fn check<'c>(&'c self, domain: &'c str, challenge: &'c str) -> Checking<'c>;
 }

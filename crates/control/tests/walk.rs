@@ -7,8 +7,8 @@ use http::header::AUTHORIZATION;
 use http::{Method, Request, StatusCode};
 use serde_json::Value;
 use skep_control::{
-    Access, Addresses, Control, Crons, Endpoint, Fetched, Preparation, Proofs, Running, Runtime, Started, Trial,
-    Trials, document, endpoints,
+    Access, Addresses, Checking, Control, Crons, Endpoint, Preparation, Proofs, Running, Runtime, Started, Trial,
+    Trials, Unproved, document, endpoints,
 };
 use skep_exchange::Body;
 use skep_observe::Tails;
@@ -33,7 +33,7 @@ impl Trials for NoTrials {
     }
 }
 
-/// Runs nothing, and finds nothing on the web.
+/// Runs nothing.
 struct Nobody;
 
 impl Crons for Nobody {
@@ -42,9 +42,14 @@ impl Crons for Nobody {
     }
 }
 
-impl Proofs for Nobody {
-    fn fetch(&self, _: String) -> Fetched<'_> {
-        Box::pin(std::future::ready(Err("nothing is there".to_owned())))
+/// Finds the proof of domains that end in `.proved`.
+struct ProvedByName;
+
+impl Proofs for ProvedByName {
+    fn check<'c>(&'c self, domain: &'c str, challenge: &'c str) -> Checking<'c> {
+        let tried = ["DNS has no name", "the file answers 404"].map(|tried| format!("{tried} ({challenge})"));
+        let proved = domain.ends_with(".proved");
+        Box::pin(std::future::ready(if proved { Ok("dns".to_owned()) } else { Err(Unproved { tried: tried.into() }) }))
     }
 }
 
@@ -69,7 +74,7 @@ impl Site {
         let runtime = Runtime {
             trials: Box::new(NoTrials),
             crons: Box::new(Nobody),
-            proofs: Box::new(Nobody),
+            proofs: Box::new(ProvedByName),
             tails: Tails::start().expect("a thread"),
         };
         let control = Control::new(store.clone(), runtime, addresses);
@@ -203,6 +208,46 @@ async fn who_may_call_is_answered() {
         assert!(!refused, "{} {}: {answer}", endpoint.method, endpoint.path);
         assert!(!status.is_server_error(), "{} {}: {answer}", endpoint.method, endpoint.path);
     }
+}
+
+#[tokio::test]
+async fn a_domain_is_proved_once_its_challenge_is_found() {
+    let site = Site::new().await;
+    let token = site.token(&site.own, vec![Permission::WorkersWrite], None, None).await;
+    let actor = Actor::platform(&site.own.id, "test");
+    let verify = async |zone: &Zone| {
+        let uri = format!("http://localhost/skep/v1/accounts/{}/domains/{}/verify", site.own.id, zone.name);
+        let request = Request::post(uri).header(AUTHORIZATION, format!("Bearer {token}")).body(Body::empty());
+        let response = Arc::clone(&site.control).handle(request.expect("a request")).await;
+        let status = response.status();
+        let bytes = response.into_body().collect(1 << 20).await.expect("an answer");
+        (status, serde_json::from_slice::<Value>(&bytes).expect("JSON"))
+    };
+    let verified = async |zone: &Zone| {
+        let zone = site.store.zone(&zone.id).await.expect("the store").expect("the zone");
+        zone.verified_on.is_some()
+    };
+
+    let missing = site.store.add_zone(&actor, "site.missing", false).await.expect("a zone");
+    let (status, answer) = verify(&missing).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{answer}");
+    let message = answer["errors"][0]["message"].as_str().expect("a message");
+    let tried = format!("DNS has no name ({0}); the file answers 404 ({0})", missing.challenge);
+    assert!(message.contains(&tried), "{message}");
+    assert!(!verified(&missing).await);
+
+    let proved = site.store.add_zone(&actor, "site.proved", false).await.expect("a zone");
+    let (status, answer) = verify(&proved).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    assert_eq!(answer["result"]["proved_by"], "dns");
+    assert!(answer["result"]["verified_on"].is_string(), "{answer}");
+    assert!(verified(&proved).await);
+    assert_eq!(verify(&proved).await.0, StatusCode::OK);
+
+    let foreign = Actor::platform(&site.other.id, "test");
+    let foreign = site.store.add_zone(&foreign, "foreign.proved", false).await.expect("a zone");
+    assert_eq!(verify(&foreign).await.0, StatusCode::NOT_FOUND);
+    assert!(!verified(&foreign).await);
 }
 
 #[tokio::test]

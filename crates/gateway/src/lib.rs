@@ -15,4 +15,4 @@ mod tls;
 pub use error_page::{Page, error_page};
 pub use handler::{Answering, Handler};
 pub use server::{BindError, Listener, Server, ServerLimits, SharedListener};
-pub use tls::{TlsError, certificate, self_signed};
+pub use tls::{Certify, Readying, TlsError, certificate, certified_key, self_signed};

@@ -4,6 +4,7 @@ use http::header::{
     CONNECTION, CONTENT_LENGTH, DATE, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use hyper::body::Body as _;
 use hyper::ext::ReasonPhrase;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -38,6 +39,16 @@ pub(crate) fn prepare(mut response: Response) -> http::Response<Body> {
         return wrong_informational(response.status());
     }
     response
+}
+
+/// Leaves the body of an answer to HEAD out, and says how long it would be. hyper does that for HTTP/1.1; over HTTP/2 it would send the
+/// body, which breaks the stream. RFC 9110, section 9.3.2.
+pub(crate) fn without_body(response: http::Response<Body>) -> http::Response<Body> {
+    let (mut parts, body) = response.into_parts();
+    if let Some(length) = body.size_hint().exact().filter(|length| *length > 0) {
+        parts.headers.entry(CONTENT_LENGTH).or_insert(length.into());
+    }
+    http::Response::from_parts(parts, Body::empty())
 }
 
 fn wrong_informational(status: StatusCode) -> Response {

@@ -7,8 +7,8 @@ use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
 use http::header::{CONNECTION, HeaderValue};
+use http::{Method, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -19,12 +19,12 @@ use skep_exchange::Body;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
-use tokio_rustls::TlsAcceptor;
 
 use crate::error_page::Page;
 use crate::handler::{Answering, Handler};
 use crate::request::{Origin, Refused};
 use crate::response::{self, Upgrade};
+use crate::tls::{Certify, Tls, TlsError};
 
 /// What a client may use of a server.
 #[derive(Clone, Copy, Debug)]
@@ -92,7 +92,7 @@ pub enum BindError {
 #[derive(Debug)]
 pub struct Listener {
     listener: TcpListener,
-    tls: Option<Arc<ServerConfig>>,
+    tls: Option<Tls>,
 }
 
 impl Listener {
@@ -116,7 +116,15 @@ impl Listener {
     /// The same socket, speaking TLS.
     #[must_use]
     pub fn with_tls(self, tls: Arc<ServerConfig>) -> Self {
-        Self { tls: Some(tls), ..self }
+        Self { tls: Some(Tls::Fixed(tls)), ..self }
+    }
+
+    /// The same socket, speaking TLS with certificates that somebody finds for each host.
+    ///
+    /// # Errors
+    /// When the TLS library cannot be set up.
+    pub fn with_certificates(self, certify: Arc<dyn Certify>) -> Result<Self, TlsError> {
+        Ok(Self { tls: Some(Tls::certified(certify)?), ..self })
     }
 
     /// The same socket for another thread: connections go to whichever takes them first.
@@ -141,7 +149,7 @@ impl Listener {
 #[derive(Debug)]
 pub struct SharedListener {
     listener: std::net::TcpListener,
-    tls: Option<Arc<ServerConfig>>,
+    tls: Option<Tls>,
 }
 
 impl SharedListener {
@@ -220,7 +228,6 @@ impl Server {
     pub async fn serve(&self, listener: Listener, mut stop: watch::Receiver<bool>, grace: Duration) {
         let graceful = GracefulShutdown::new();
         let room = Arc::new(Semaphore::new(self.limits.connections));
-        let acceptor = listener.tls.clone().map(TlsAcceptor::from);
         loop {
             let accepted = async {
                 let permit = Arc::clone(&room).acquire_owned().await.ok()?;
@@ -238,7 +245,7 @@ impl Server {
                 },
                 () = until(&mut stop) => break,
             };
-            let connection = self.connection(stream, client, acceptor.clone(), graceful.watcher());
+            let connection = self.connection(stream, client, listener.tls.clone(), graceful.watcher());
             tokio::spawn(async move {
                 connection.await;
                 drop(permit);
@@ -252,23 +259,21 @@ impl Server {
         &self,
         stream: TcpStream,
         client: SocketAddr,
-        acceptor: Option<TlsAcceptor>,
+        tls: Option<Tls>,
         watcher: hyper_util::server::graceful::Watcher,
     ) -> impl Future<Output = ()> + Send + use<> {
         let (handler, limits, http) = (Arc::clone(&self.handler), self.limits, Arc::clone(&self.http));
         async move {
             // A socket that cannot be told so is only slower.
             let _ = stream.set_nodelay(true);
-            match acceptor {
+            match tls {
                 None => {
                     if let Ok(Ok(second)) = tokio::time::timeout(limits.header_timeout, speaks_http2(&stream)).await {
                         serve_connection(http.of(second), stream, handler, client, limits, false, watcher).await;
                     }
                 }
-                Some(acceptor) => {
-                    if let Ok(Ok(stream)) =
-                        tokio::time::timeout(limits.handshake_timeout, acceptor.accept(stream)).await
-                    {
+                Some(tls) => {
+                    if let Some(stream) = tls.accept(stream, limits.handshake_timeout).await {
                         let second = stream.get_ref().1.alpn_protocol() == Some(b"h2");
                         serve_connection(http.of(second), stream, handler, client, limits, true, watcher).await;
                     }
@@ -306,13 +311,20 @@ async fn until(stop: &mut watch::Receiver<bool>) {
 /// A request that is being answered.
 enum Begun {
     Refused(Refused),
-    Handed { answering: Answering, upgrade: Option<Upgrade> },
+    Handed {
+        answering: Answering,
+        upgrade: Option<Upgrade>,
+    },
+    /// A request by HEAD over HTTP/2.
+    Head(Answering),
 }
 
 fn begin(handler: Arc<dyn Handler>, mut incoming: http::Request<Incoming>, origin: &Origin) -> Begun {
     let upgrade =
         Upgrade::key(incoming.headers()).map(|key| Upgrade { on_upgrade: hyper::upgrade::on(&mut incoming), key });
+    let head = incoming.method() == Method::HEAD && incoming.version() == Version::HTTP_2;
     match origin.accept(incoming) {
+        Ok(request) if head => Begun::Head(handler.handle(request)),
         Ok(request) => Begun::Handed { answering: handler.handle(request), upgrade },
         Err(refused) => Begun::Refused(refused),
     }
@@ -322,6 +334,7 @@ impl Begun {
     async fn finish(self) -> http::Response<Body> {
         match self {
             Self::Refused(refused) => refuse(refused),
+            Self::Head(answering) => response::without_body(response::prepare(answering.await)),
             Self::Handed { answering, upgrade: None } => response::prepare(answering.await),
             Self::Handed { answering, upgrade: Some(upgrade) } => upgrade.finish(answering.await),
         }

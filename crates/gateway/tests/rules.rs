@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use hyper::body::Body as _;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use skep_exchange::{Body, Request, Response};
@@ -417,6 +418,25 @@ async fn http_2_without_tls() {
     let request = http::Request::get(format!("http://{}/two", server.address)).body(Body::empty()).unwrap();
     assert_eq!(client.send_request(request).await.unwrap().status(), 200);
     assert_eq!(server.served(), ["GET /two"]);
+}
+
+/// The handler answers with a body, as many Workers do.
+#[tokio::test]
+async fn head_has_no_body_over_http_2() {
+    let server = Running::start().await;
+    let stream = TokioIo::new(server.connect().await);
+    let (mut client, connection) = http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+    tokio::spawn(connection);
+    let request = http::Request::head(format!("http://{}/two", server.address)).body(Body::empty()).unwrap();
+    let response = client.send_request(request).await.unwrap();
+    assert_eq!(response.headers()["content-length"], "6");
+    let (mut client_body, mut read) = (response.into_body(), 0);
+    while let Some(frame) =
+        std::future::poll_fn(|context| std::pin::Pin::new(&mut client_body).poll_frame(context)).await
+    {
+        read += frame.unwrap().into_data().map_or(0, |data| data.len());
+    }
+    assert_eq!(read, 0);
 }
 
 #[tokio::test]

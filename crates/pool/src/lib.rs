@@ -14,4 +14,4 @@ mod pool;
 
 pub use choose::{Choice, choose};
 pub use directory::{Directory, Found, Worker};
-pub use pool::{Environment, Loaded, Observers, Pool};
+pub use pool::{Answered, Environment, Loaded, Observers, Pool};

@@ -205,31 +205,30 @@ impl Pool {
         &self.rates
     }
 
-    /// Answers a request with a version: with one of its static assets, or with its code. At once, if what answers is there.
+    /// Answers a request with a version: with one of its static assets, or with its code.
     pub fn answer(
         &self,
         loaded: &Loaded,
         request: Request,
-    ) -> impl Future<Output = Result<Response, Failure>> + Send + use<> {
+    ) -> Answered<impl Future<Output = Result<Response, Failure>> + Send + use<>> {
         let answer = loaded.site.as_ref().map(|site| self.assets.answer(site, &request));
         let begun = match answer {
-            Some(Answer::Response(response)) => Begun::Here(Box::new(response)),
+            Some(Answer::Response(response)) => return Answered::Here(response),
             Some(Answer::Pending(pending)) => Begun::Reading(Box::new(pending)),
             Some(Answer::Worker(_)) | None => match &loaded.slot {
                 Some(slot) => Begun::Fetching(Arc::clone(slot).fetch(request)),
                 None => Begun::Nobody,
             },
         };
-        async move {
+        Answered::Later(async move {
             match begun {
                 Begun::Fetching(fetching) => fetching.await,
-                Begun::Here(response) => Ok(*response),
                 Begun::Reading(pending) => pending.response().await.map_err(|error| stored(&error)),
                 Begun::Nobody => {
                     Err(Failure::unusable("The Worker has static assets only, and no code that could answer"))
                 }
             }
-        }
+        })
     }
 
     /// The newest version whose id begins with these eight hexadecimal digits.
@@ -306,10 +305,30 @@ fn gone() -> LoadError {
     StoreError::NotFound("the version is gone: the Worker was deleted, or deployed anew".to_owned()).into()
 }
 
+/// The answer to a request.
+pub enum Answered<F> {
+    /// It is here: a static asset that is in memory.
+    Here(Response),
+    /// It has begun, and is waited for.
+    Later(F),
+}
+
+impl<F: Future<Output = Result<Response, Failure>>> Answered<F> {
+    /// The response, waited for if it must be.
+    ///
+    /// # Errors
+    /// What the client gets instead of a response.
+    pub async fn response(self) -> Result<Response, Failure> {
+        match self {
+            Self::Here(response) => Ok(response),
+            Self::Later(answering) => answering.await,
+        }
+    }
+}
+
 /// An answer that has begun.
 enum Begun<F> {
     Fetching(F),
-    Here(Box<Response>),
     Reading(Box<skep_assets::Pending>),
     Nobody,
 }

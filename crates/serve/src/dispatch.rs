@@ -12,7 +12,7 @@ use http::{HeaderValue, StatusCode};
 use skep_control::{Addresses, Control};
 use skep_exchange::{Body, Failure, Request, Response};
 use skep_gateway::{Answering, Handler, Page, error_page};
-use skep_pool::{Choice, Found, Pool, Worker, choose};
+use skep_pool::{Answered, Choice, Found, Pool, Worker, choose};
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
@@ -73,10 +73,12 @@ impl Dispatch {
             return Box::pin(std::future::ready(not_deployed(&worker)));
         };
         match self.pool.loaded(version) {
-            Some(loaded) => {
-                let fetching = self.pool.answer(&loaded, request);
-                Box::pin(async move { fetching.await.unwrap_or_else(|failure| error_page(&failure, None)) })
-            }
+            Some(loaded) => match self.pool.answer(&loaded, request) {
+                Answered::Here(response) => Box::pin(std::future::ready(response)),
+                Answered::Later(answering) => {
+                    Box::pin(async move { answering.await.unwrap_or_else(|failure| error_page(&failure, None)) })
+                }
+            },
             None => Box::pin(async move { self.first(&worker, version, request).await }),
         }
     }
@@ -84,7 +86,10 @@ impl Dispatch {
     /// The first request of a version: it is loaded from the store.
     async fn first(&self, worker: &Arc<Worker>, version: Uuid, request: Request) -> Response {
         match self.pool.load(worker, version).await {
-            Ok(loaded) => self.pool.answer(&loaded, request).await.unwrap_or_else(|failure| error_page(&failure, None)),
+            Ok(loaded) => {
+                let answer = self.pool.answer(&loaded, request).response().await;
+                answer.unwrap_or_else(|failure| error_page(&failure, None))
+            }
             Err(failure) => {
                 self.cannot_load(worker, version, &failure);
                 error_page(&failure, None)

@@ -1,5 +1,6 @@
 //! An account's domains, and how control of one is proved.
 
+use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use skep_store::{Permission, Zone};
@@ -12,6 +13,8 @@ use crate::error::{ApiError, ApiResult};
 
 /// The API's code for a domain that is not there.
 const NO_DOMAIN: u32 = 10063;
+/// The API's code for a domain that is not proved.
+const UNPROVED: u32 = 10065;
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let reads = Access::Account(Permission::WorkersRead);
@@ -31,14 +34,9 @@ fn shown_domain(zone: &Zone) -> Value {
         "verified_on": zone.verified_on.map(date),
         "proof": {
             "dns": { "type": "TXT", "name": format!("_skep.{}", zone.name), "value": zone.challenge },
-            "file": { "url": proof_url(zone), "content": zone.challenge },
+            "file": { "url": format!("http://{}/.well-known/skep-verify.txt", zone.name), "content": zone.challenge },
         },
     })
-}
-
-/// Where the file of a proof must be.
-fn proof_url(zone: &Zone) -> String {
-    format!("http://{}/.well-known/skep-verify.txt", zone.name)
 }
 
 async fn domains(call: Call) -> ApiResult {
@@ -89,22 +87,17 @@ async fn verify_domain(call: Call) -> ApiResult {
     if zone.verified_on.is_some() {
         return Ok(Answer::ok(shown_domain(&zone)));
     }
-    let url = proof_url(&zone);
-    let found = call.control.runtime.proofs.fetch(url.clone()).await;
-    let reason = match found {
-        Ok(text) if text.trim() == zone.challenge => None,
-        Ok(_) => Some("it says something else".to_owned()),
-        Err(reason) => Some(reason),
-    };
-    if let Some(reason) = reason {
+    let way = call.control.runtime.proofs.check(&zone.name, &zone.challenge).await.map_err(|unproved| {
         let message = format!(
-            "{url} does not prove that {} is yours: {reason}. Let it answer with the text {}, then try again",
+            "control of {} is not proved yet. What was tried: {unproved}. Put {} into one of the two and try again; DNS servers may remember the old record for a while",
             zone.name, zone.challenge
         );
-        return Err(ApiError::bad(message));
-    }
+        ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, UNPROVED, message)
+    })?;
     call.store().verify_zone(&call.actor(), &zone.id).await?;
-    Ok(Answer::ok(shown_domain(&named(&call).await?)))
+    let mut shown = shown_domain(&named(&call).await?);
+    shown["proved_by"] = json!(way);
+    Ok(Answer::ok(shown))
 }
 
 async fn remove_domain(call: Call) -> ApiResult {

@@ -89,7 +89,7 @@ pub(crate) fn shown_promotion(promotion: &Promotion) -> String {
             format!("{} has {share} ({failed}{next})", promotion.version_id)
         }
         State::Done => format!("{} has all the traffic ({failed})", promotion.version_id),
-        State::RolledBack => format!("{} was rolled back at {share} ({failed}): {reason}", promotion.version_id),
+        State::RolledBack => reason.to_owned(),
         State::Stopped => format!("{} was stopped at {share} ({failed}): {reason}", promotion.version_id),
     }
 }
@@ -129,7 +129,7 @@ pub(crate) fn run(arguments: Arguments) -> Outcome {
             let fields = json!({ "triggers": triggers, "promotion": promotion, "warnings": build.warnings });
             merge(&mut document, fields);
             output::document(&document);
-        } else if let Some(promotion) = &promotion {
+        } else if let Some(promotion) = promotion.as_ref().filter(|promotion| promotion.check().is_ok()) {
             output::line(&shown_promotion(promotion));
             if promotion.state == State::Running {
                 output::line("`skep deployments status` shows how it goes, `skep rollback` undoes it");

@@ -1,12 +1,11 @@
 //! `skep tail`: the live log of a Worker.
 
-use std::error::Error;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use skep_client::Api;
 use skep_client::api::Version;
 use skep_client::tail::{Filters, Status, Tail, pretty};
+use skep_client::{Api, Error};
 
 use crate::commands::connection::Connection;
 use crate::commands::project::Selection;
@@ -111,48 +110,52 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
             None => None,
         };
         let filters = arguments.filters(version.as_ref());
-        tokio::select! {
-            ended = follow(&api, &worker, &filters, is_json) => ended,
-            _ = async { let _ = tokio::signal::ctrl_c().await; } => Ok(()),
+        let mut open = None;
+        let ended = tokio::select! {
+            ended = follow(&api, &worker, &filters, is_json, &mut open) => ended,
+            _ = tokio::signal::ctrl_c() => Ok(()),
+        };
+        if let Some(tail) = open {
+            // Where it cannot be told, it expires by itself.
+            let _ = tail.close().await;
         }
+        ended
     })
 }
 
-/// Prints events, and opens the tail again if it breaks off.
-async fn follow(api: &Api, worker: &str, filters: &Filters, is_json: bool) -> Outcome {
-    let mut broken = None;
+/// Prints events, and opens the tail again if it breaks off. What is open is in `open`, for who ends this.
+async fn follow(api: &Api, worker: &str, filters: &Filters, is_json: bool, open: &mut Option<Tail>) -> Outcome {
     let (mut tries, mut pause) = (0, PAUSE);
     loop {
-        let opened = api.tail(worker, filters).await;
-        let mut tail = match opened {
-            Ok(tail) => tail,
-            // What was refused once is refused again.
+        let broken = match api.tail(worker, filters).await {
+            Ok(tail) => {
+                if tries == 0 {
+                    output::warning(&format!("Connected to {worker}: waiting for events; Ctrl-C ends it"));
+                }
+                let tail = open.insert(tail);
+                match events(tail, is_json, &mut tries).await {
+                    Ok(()) => return Ok(()),
+                    Err(error) => error,
+                }
+            }
+            // What was refused is refused again, and who never got through has a wrong address.
             Err(error) if tries == 0 || error.code().is_some() => return Err(error.into()),
-            Err(error) if tries >= TRIES => return Err(error.into()),
-            Err(_) => {
-                (tries, pause) = (tries + 1, pause * 2);
-                tokio::time::sleep(pause).await;
-                continue;
-            }
+            Err(error) => error,
         };
-        if tries == 0 {
-            output::warning(&format!("Connected to {worker}: waiting for events; Ctrl-C ends it"));
+        if let Some(tail) = open.take() {
+            // It has broken off already.
+            let _ = tail.close().await;
         }
-        match events(&mut tail, is_json, &mut tries).await {
-            Ok(()) => return Ok(tail.close().await?),
-            Err(error) if tries >= TRIES => return Err(broken.unwrap_or(error)),
-            Err(error) => {
-                output::warning(&format!("warning: {error}. Connecting again"));
-                broken = Some(error);
-                (tries, pause) = (tries + 1, PAUSE);
-                // It has broken off already.
-                let _ = tail.close().await;
-            }
+        if tries >= TRIES {
+            return Err(broken.into());
         }
+        output::warning(&format!("warning: {broken}. Connecting again"));
+        tokio::time::sleep(pause).await;
+        (tries, pause) = (tries + 1, pause * 2);
     }
 }
 
-async fn events(tail: &mut Tail, is_json: bool, tries: &mut u32) -> Result<(), Box<dyn Error>> {
+async fn events(tail: &mut Tail, is_json: bool, tries: &mut u32) -> Result<(), Error> {
     while let Some(event) = tail.next().await? {
         // What brings events is in order again.
         *tries = (*tries).min(1);

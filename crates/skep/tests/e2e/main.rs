@@ -8,6 +8,7 @@ mod bad_input;
 mod c3;
 mod cli;
 mod cli_errors;
+mod cli_live;
 mod crash;
 mod inspector;
 mod keys;

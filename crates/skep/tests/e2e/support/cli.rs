@@ -46,7 +46,8 @@ impl Person {
         self.home.path()
     }
 
-    fn command(&self, folder: &Path, arguments: &[&str]) -> Command {
+    /// A command that is not started yet.
+    pub(crate) fn command(&self, folder: &Path, arguments: &[&str]) -> Command {
         let mut command = command(folder, arguments);
         for name in VARIABLES {
             command.env_remove(name);
