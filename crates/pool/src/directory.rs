@@ -192,6 +192,24 @@ impl Directory {
         self.worker(id).map(Found::Worker)
     }
 
+    /// Whether a Worker answers at a host, at some path at least. `host` is in lower case and has no port. Whether a preview's version
+    /// exists is not known here.
+    pub fn knows(&self, host: &str) -> bool {
+        match host.strip_suffix(self.suffix.as_str()) {
+            Some(address) => {
+                self.addresses.pin().get(address).is_some_and(|worker| worker.workers_dev)
+                    || self.find_preview(address).is_some()
+            }
+            None => self.routes.load().knows(host),
+        }
+    }
+
+    /// The Worker and the version or alias that a preview's host names. `host` is in lower case and has no port.
+    pub fn preview(&self, host: &str) -> Option<Found> {
+        let address = host.strip_suffix(self.suffix.as_str())?;
+        if self.addresses.pin().contains_key(address) { None } else { self.find_preview(address) }
+    }
+
     /// `<8 hex digits>-<name>.<subdomain>` or `<alias>-<name>.<subdomain>`. Both an alias and a name may have hyphens.
     fn find_preview(&self, address: &str) -> Option<Found> {
         let label = address.find('.')?;
@@ -279,6 +297,10 @@ mod tests {
         assert_eq!(find(&directory, "staging-hello.dev.localhost").as_deref(), Some("hello@staging"));
         assert_eq!(find(&directory, "a-b-my-hello.dev.localhost").as_deref(), Some("my-hello@a-b"));
         assert_eq!(find(&directory, "other.dev.localhost"), None);
+        let knows = |host: &str| (directory.knows(host), directory.preview(host).is_some());
+        assert_eq!(knows("hello.dev.localhost"), (true, false));
+        assert_eq!(knows("0123abcd-hello.dev.localhost"), (true, true));
+        assert_eq!(knows("other.dev.localhost"), (false, false));
         assert_eq!(find(&directory, "hello.dev.example.com"), None);
         put(&directory, LiveWorker { workers_dev: false, previews: false, ..live(1, "hello") });
         assert_eq!(find(&directory, "hello.dev.localhost"), None);
@@ -300,6 +322,9 @@ mod tests {
         put(&directory, routed);
         assert_eq!(find(&directory, "shop.example.com").as_deref(), Some("hello"));
         assert_eq!(find(&directory, "example.com"), None);
+        for (host, known) in [("shop.example.com", true), ("example.com", true), ("www.example.com", false)] {
+            assert_eq!(directory.knows(host), known, "{host}");
+        }
         assert!(directory.find(true, "example.com", "/api/x").is_some());
         put(&directory, live(1, "hello"));
         assert_eq!(find(&directory, "shop.example.com"), None);

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::bindings::Bindings;
-use crate::directory::{Directory, Worker};
+use crate::directory::{Directory, Found, Worker};
 
 /// Responses that one Worker's `caches` may keep, in bytes.
 const CACHE_BYTES: usize = 16 * 1024 * 1024;
@@ -231,20 +231,16 @@ impl Pool {
         })
     }
 
-    /// The newest version whose id begins with these eight hexadecimal digits.
+    /// The newest version that answers at an address of its own. Nothing if there is none, and for an address of a Worker.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn version_by_digits(&self, worker: &Worker, digits: u32) -> Result<Option<Uuid>, StoreError> {
-        self.store.version_by_prefix(worker.id, &format!("{digits:08x}")).await
-    }
-
-    /// The newest version with an alias.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn version_by_alias(&self, worker: &Worker, alias: &str) -> Result<Option<Uuid>, StoreError> {
-        self.store.version_by_alias(worker.id, alias).await
+    pub async fn previewed(&self, found: &Found) -> Result<Option<Uuid>, StoreError> {
+        match found {
+            Found::Worker(_) => Ok(None),
+            Found::Preview(worker, digits) => self.store.version_by_prefix(worker.id, &format!("{digits:08x}")).await,
+            Found::Alias(worker, alias) => self.store.version_by_alias(worker.id, alias).await,
+        }
     }
 
     /// Hands a cron trigger to the version of a Worker that has the largest share. `due` is in milliseconds since 1970.

@@ -111,19 +111,10 @@ impl Dispatch {
 
     /// A version at an address of its own.
     async fn preview(&self, found: Found, request: Request) -> Response {
-        let (worker, wanted) = match found {
-            Found::Worker(worker) => return not_deployed(&worker),
-            Found::Preview(worker, digits) => (worker, Ok(digits)),
-            Found::Alias(worker, alias) => (worker, Err(alias)),
-        };
-        let (pool, by) = (Arc::clone(&self.pool), Arc::clone(&worker));
-        let finding = self.runtime.spawn(async move {
-            match wanted {
-                Ok(digits) => pool.version_by_digits(&by, digits).await,
-                Err(alias) => pool.version_by_alias(&by, &alias).await,
-            }
-        });
-        match finding.await {
+        let (Found::Worker(worker) | Found::Preview(worker, _) | Found::Alias(worker, _)) = &found;
+        let worker = Arc::clone(worker);
+        let pool = Arc::clone(&self.pool);
+        match self.runtime.spawn(async move { pool.previewed(&found).await }).await {
             Ok(Ok(Some(version))) => self.first(&worker, version, request).await,
             Ok(Ok(None)) => {
                 let message = format!("The Worker {} has no version at this address.", worker.name);

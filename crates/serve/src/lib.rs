@@ -6,10 +6,12 @@
 
 #![forbid(unsafe_code)]
 
+mod certificates;
 mod cron;
 mod dispatch;
 mod eyes;
 mod first;
+mod plain;
 mod promote;
 mod proof;
 mod service;
@@ -18,12 +20,13 @@ mod stop;
 mod trial;
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use skep_control::{Addresses, Control};
 use skep_exchange::wake;
-use skep_gateway::{BindError, Listener, Server, ServerLimits, SharedListener, TlsError};
+use skep_gateway::{BindError, Certify, Listener, Server, ServerLimits, SharedListener, TlsError};
 use skep_observe::Tails;
 use skep_outbound::{AddressPolicy, Client};
 use skep_pool::{Directory, Environment, Observers, Pool};
@@ -31,9 +34,11 @@ use skep_store::{Change, KeyError, Store, StoreError};
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{Notify, watch};
 
+use crate::certificates::OnDemand;
 use crate::dispatch::Dispatch;
 use crate::eyes::Eyes;
 use crate::first::Admin;
+use crate::plain::Plain;
 
 pub use service::{Service, ServiceError};
 pub use settings::{Given, MasterKey, Settings, SettingsError};
@@ -70,6 +75,12 @@ pub enum ServeError {
     /// The certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// Certificates cannot be ordered.
+    #[error(transparent)]
+    Acme(#[from] skep_acme::SetupError),
+    /// The system does not say which DNS servers it has.
+    #[error("the system's DNS servers are not known: {0}. Give others with dns_servers")]
+    Dns(String),
     /// The system refuses something that every system has.
     #[error("could not start: {0}")]
     System(#[from] io::Error),
@@ -98,7 +109,8 @@ async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), Se
     let keys = first::master_keys(settings)?;
     let store = Store::open(&settings.data_dir, keys).await?;
     let admin = first::account(&store, settings).await?;
-    let (listeners, address) = listen(settings).await?;
+    let sockets = Sockets::bind(settings).await?;
+    let address = sockets.address()?;
 
     let directory = Arc::new(Directory::new(&settings.domain));
     let listening = Arc::clone(&directory);
@@ -118,7 +130,7 @@ async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), Se
         store.clone(),
         Environment { runtime: Handle::current(), outbound: outbound.clone(), observer },
     );
-    let secure = settings.tls.is_some();
+    let secure = settings.tls.is_some() || settings.acme.is_some();
     let addresses = Addresses {
         domain: settings.domain.clone(),
         scheme: if secure { "https" } else { "http" },
@@ -127,7 +139,7 @@ async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), Se
     let runtime = skep_control::Runtime {
         trials: Box::new(trial::ThrowAway::new(outbound.clone(), Arc::clone(&pool))),
         crons: Box::new(cron::ByHand(Arc::clone(&pool))),
-        proofs: Box::new(proof::Web(outbound)),
+        proofs: Box::new(proofs(settings, outbound)?),
         tails: eyes.tails().clone(),
     };
     let control = Control::new(store.clone(), runtime, addresses.clone());
@@ -135,11 +147,18 @@ async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), Se
     let dispatch =
         Arc::new(Dispatch::new(Arc::clone(&pool), control, Handle::current(), addresses.clone(), Arc::clone(&tell)));
 
-    let threads = listeners.into_iter().map(|shared| {
-        let (dispatch, stopped, grace) = (Arc::clone(&dispatch), stopped.clone(), settings.grace);
+    let on_demand = match &settings.acme {
+        Some(acme) => Some(OnDemand::new(acme, settings, &pool, &tell)?),
+        None => None,
+    };
+    let plain = Arc::new(Plain { certificates: on_demand.clone(), port: addresses.port });
+    let listeners = sockets.for_threads(settings, on_demand)?;
+    let threads = listeners.into_iter().map(|listeners| {
+        let (dispatch, plain) = (Arc::clone(&dispatch), Arc::clone(&plain));
+        let (stopped, grace) = (stopped.clone(), settings.grace);
         let (done, finished) = tokio::sync::oneshot::channel();
         std::thread::Builder::new().name("skep-gateway".to_owned()).spawn(move || {
-            let served = gateway(shared, dispatch, stopped, grace);
+            let served = gateway(listeners, dispatch, plain, stopped, grace);
             // The platform is ending if nobody waits for it.
             let _ = done.send(served);
         })?;
@@ -177,8 +196,9 @@ async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), Se
 
 /// One thread of the gateway.
 fn gateway(
-    listeners: Vec<SharedListener>,
+    listeners: ThreadListeners,
     dispatch: Arc<Dispatch>,
+    plain: Arc<Plain>,
     stopped: watch::Receiver<bool>,
     grace: std::time::Duration,
 ) -> io::Result<()> {
@@ -187,10 +207,14 @@ fn gateway(
         tokio::runtime::Builder::new_current_thread().enable_all().on_thread_park(wake::flush).build()?;
     runtime.spawn(wake::Hub::run());
     runtime.block_on(async {
-        let server = Server::new(dispatch::Shared(dispatch), ServerLimits::default());
-        let serving = listeners
-            .into_iter()
-            .map(|shared| Ok(server.serve(shared.listen()?, stopped.clone(), grace)))
+        let limits = ServerLimits::default();
+        let (workers, plain) =
+            (Server::new(dispatch::Shared(dispatch), limits), Server::new(plain::Shared(plain), limits));
+        let main = listeners.main.into_iter().map(|shared| (&workers, shared));
+        let http = listeners.http.into_iter().map(|shared| (&plain, shared));
+        let serving = main
+            .chain(http)
+            .map(|(server, shared)| Ok(server.serve(shared.listen()?, stopped.clone(), grace)))
             .collect::<io::Result<Vec<_>>>()?;
         let mut serving: Vec<_> = serving.into_iter().map(Box::pin).collect();
         std::future::poll_fn(|context| {
@@ -202,23 +226,68 @@ fn gateway(
     })
 }
 
-/// The sockets for each thread of the gateway, and the first address.
-async fn listen(settings: &Settings) -> Result<(Vec<Vec<SharedListener>>, std::net::SocketAddr), ServeError> {
-    let mut bound = Vec::new();
-    let tls = settings.tls.as_ref().map(|(cert, key)| skep_gateway::certificate(cert, key)).transpose()?;
-    for (host, port) in &settings.listen {
-        let listener = Listener::bind(host, *port).await?;
-        bound.push(match &tls {
-            Some(tls) => listener.with_tls(Arc::clone(tls)),
-            None => listener,
-        });
+/// The sockets that the platform listens on.
+struct Sockets {
+    main: Vec<Listener>,
+    /// Plain HTTP beside TLS.
+    http: Vec<Listener>,
+}
+
+/// The same for one thread of the gateway.
+struct ThreadListeners {
+    main: Vec<SharedListener>,
+    http: Vec<SharedListener>,
+}
+
+impl Sockets {
+    async fn bind(settings: &Settings) -> Result<Self, BindError> {
+        let mut sockets = Self { main: Vec::new(), http: Vec::new() };
+        for (host, port) in &settings.listen {
+            sockets.main.push(Listener::bind(host, *port).await?);
+        }
+        for (host, port) in &settings.listen_http {
+            sockets.http.push(Listener::bind(host, *port).await?);
+        }
+        Ok(sockets)
     }
-    let address = match bound.first() {
-        Some(listener) => listener.address()?,
-        None => return Err(io::Error::other("there is no address to listen on: give one with --listen").into()),
-    };
-    let threads = (0..settings.threads).map(|_| bound.iter().map(Listener::share).collect::<io::Result<Vec<_>>>());
-    Ok((threads.collect::<io::Result<Vec<_>>>()?, address))
+
+    /// The first address.
+    fn address(&self) -> io::Result<SocketAddr> {
+        let none = || io::Error::other("there is no address to listen on: give one with --listen");
+        self.main.first().ok_or_else(none)?.address()
+    }
+
+    /// The sockets for each thread of the gateway. They speak TLS if there are certificates.
+    fn for_threads(
+        self,
+        settings: &Settings,
+        on_demand: Option<Arc<OnDemand>>,
+    ) -> Result<Vec<ThreadListeners>, ServeError> {
+        let main = match (on_demand, &settings.tls) {
+            (Some(certify), _) => {
+                let certified =
+                    |listener: Listener| listener.with_certificates(Arc::clone(&certify) as Arc<dyn Certify>);
+                self.main.into_iter().map(certified).collect::<Result<Vec<_>, _>>()?
+            }
+            (None, Some((chain, key))) => {
+                let tls = skep_gateway::certificate(chain, key)?;
+                self.main.into_iter().map(|listener| listener.with_tls(Arc::clone(&tls))).collect()
+            }
+            (None, None) => self.main,
+        };
+        let share = |listeners: &[Listener]| listeners.iter().map(Listener::share).collect::<io::Result<Vec<_>>>();
+        let threads =
+            (0..settings.threads).map(|_| Ok(ThreadListeners { main: share(&main)?, http: share(&self.http)? }));
+        Ok(threads.collect::<io::Result<_>>()?)
+    }
+}
+
+/// Looks for proofs of domains.
+fn proofs(settings: &Settings, client: Client) -> Result<proof::Proofs, ServeError> {
+    let where_to =
+        skep_acme::ProofSettings { dns: settings.dns_servers.clone(), ..skep_acme::ProofSettings::default() };
+    let proofs = skep_acme::Proofs::new(&where_to, client).map_err(|error| ServeError::Dns(error.to_string()))?;
+    Ok(proof::Proofs(proofs))
 }
 
 /// The client for what Workers fetch. Its connections live on the control plane's runtime.

@@ -1,22 +1,38 @@
 //! Settings: a file, environment variables, flags; the later win. A key that nobody knows is refused.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
+use skep_acme::Challenge;
 use skep_worker::Secret;
+
+/// Certificate authorities that have a name: <https://letsencrypt.org/docs/acme-protocol-updates/>
+const AUTHORITIES: [(&str, &str); 2] = [
+    ("letsencrypt", "https://acme-v02.api.letsencrypt.org/directory"),
+    ("letsencrypt-staging", "https://acme-staging-v02.api.letsencrypt.org/directory"),
+];
+/// The folder of certificates, in the data directory.
+const CERTIFICATES: &str = "certificates";
 
 /// How the platform is run.
 #[derive(Debug)]
 pub struct Settings {
     /// The folder of everything that lasts.
     pub data_dir: PathBuf,
-    /// Hosts and ports to listen on.
+    /// Hosts and ports to listen on: with TLS, if there are certificates.
     pub listen: Vec<(String, u16)>,
+    /// Hosts and ports for plain HTTP beside TLS: what comes there is sent to where TLS is spoken.
+    pub listen_http: Vec<(String, u16)>,
     /// The domain below which Workers answer.
     pub domain: String,
     /// Files of a certificate chain and its key, in PEM.
     pub tls: Option<(PathBuf, PathBuf)>,
+    /// How certificates are ordered for hosts that the files do not cover.
+    pub acme: Option<skep_acme::Settings>,
+    /// The DNS servers that are asked for proofs of domains; the system's if there are none.
+    pub dns_servers: Vec<SocketAddr>,
     /// The name of the first account.
     pub account: String,
     /// Its label in addresses.
@@ -78,12 +94,24 @@ pub struct Given {
     pub data_dir: Option<PathBuf>,
     /// `--listen`
     pub listen: Option<Vec<String>>,
+    /// `--listen-http`
+    pub listen_http: Option<Vec<String>>,
     /// `--domain`
     pub domain: Option<String>,
     /// `--tls-certificate`
     pub tls_certificate: Option<PathBuf>,
     /// `--tls-key`
     pub tls_key: Option<PathBuf>,
+    /// `--acme-directory`
+    pub acme_directory: Option<String>,
+    /// `--acme-contact`
+    pub acme_contact: Option<String>,
+    /// `--acme-challenges`
+    pub acme_challenges: Option<Vec<String>>,
+    /// `--acme-root`
+    pub acme_root: Option<PathBuf>,
+    /// `--dns-servers`
+    pub dns_servers: Option<Vec<String>>,
     /// `--account`
     pub account: Option<String>,
     /// `--subdomain`
@@ -118,9 +146,15 @@ impl Given {
         Self {
             data_dir: self.data_dir.or(other.data_dir),
             listen: self.listen.or(other.listen),
+            listen_http: self.listen_http.or(other.listen_http),
             domain: self.domain.or(other.domain),
             tls_certificate: self.tls_certificate.or(other.tls_certificate),
             tls_key: self.tls_key.or(other.tls_key),
+            acme_directory: self.acme_directory.or(other.acme_directory),
+            acme_contact: self.acme_contact.or(other.acme_contact),
+            acme_challenges: self.acme_challenges.or(other.acme_challenges),
+            acme_root: self.acme_root.or(other.acme_root),
+            dns_servers: self.dns_servers.or(other.dns_servers),
             account: self.account.or(other.account),
             subdomain: self.subdomain.or(other.subdomain),
             master_key_file: self.master_key_file.or(other.master_key_file),
@@ -136,13 +170,20 @@ impl Given {
     /// # Errors
     /// When a value is not as expected.
     pub fn resolve(self, master_key: Option<Secret>, former: Vec<Secret>) -> Result<Settings, SettingsError> {
-        let listen = self.listen.unwrap_or_else(|| vec!["127.0.0.1:8787".to_owned()]);
-        let listen = listen.iter().map(|text| address(text)).collect::<Result<Vec<_>, _>>()?;
+        let data_dir = self.data_dir.clone().unwrap_or_else(|| PathBuf::from("skep-data"));
+        let acme = self.acme(&data_dir)?;
+        let listen = addresses(self.listen.as_deref().unwrap_or(&["127.0.0.1:8787".to_owned()]))?;
+        let listen_http = addresses(self.listen_http.as_deref().unwrap_or_default())?;
+        let dns_servers = self.dns_servers.iter().flatten().map(|text| dns_server(text)).collect::<Result<_, _>>()?;
         let tls = match (self.tls_certificate, self.tls_key) {
             (Some(certificate), Some(key)) => Some((certificate, key)),
             (None, None) => None,
             _ => return Err(SettingsError::Value("tls_certificate and tls_key belong together: give both".to_owned())),
         };
+        if !listen_http.is_empty() && tls.is_none() && acme.is_none() {
+            let message = "listen_http is for plain HTTP beside TLS: give certificates with tls_certificate and tls_key or acme_directory, or listen there with listen";
+            return Err(SettingsError::Value(message.to_owned()));
+        }
         let given = [master_key.is_some(), self.master_key_file.is_some(), self.master_key_command.is_some()];
         if given.into_iter().filter(|given| *given).count() > 1 {
             let message = "the master key is given more than once: keep one of SKEP_MASTER_KEY, master_key_file and master_key_command";
@@ -156,10 +197,13 @@ impl Given {
         };
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Settings {
-            data_dir: self.data_dir.unwrap_or_else(|| PathBuf::from("skep-data")),
+            data_dir,
             listen,
+            listen_http,
             domain: self.domain.unwrap_or_else(|| "localhost".to_owned()),
             tls,
+            acme,
+            dns_servers,
             account: self.account.unwrap_or_else(|| "Skep".to_owned()),
             subdomain: self.subdomain.unwrap_or_else(|| "dev".to_owned()),
             master_key,
@@ -171,6 +215,61 @@ impl Given {
     }
 }
 
+impl Given {
+    /// How certificates are ordered, if they are.
+    fn acme(&self, data_dir: &Path) -> Result<Option<skep_acme::Settings>, SettingsError> {
+        let Some(directory) = &self.acme_directory else {
+            let more = self.acme_contact.is_some() || self.acme_challenges.is_some() || self.acme_root.is_some();
+            let message =
+                "acme_contact, acme_challenges and acme_root need acme_directory: give it as letsencrypt, or as a URL";
+            return if more { Err(SettingsError::Value(message.to_owned())) } else { Ok(None) };
+        };
+        let named = AUTHORITIES.iter().find(|(name, _)| name == directory).map(|(_, url)| *url);
+        let url = named.unwrap_or(directory);
+        if !url.starts_with("https://") {
+            let names = AUTHORITIES.map(|(name, _)| name).join(", ");
+            let message =
+                format!("acme_directory is \"{directory}\": give {names}, or a URL that begins with https://");
+            return Err(SettingsError::Value(message));
+        }
+        let plain = self.listen_http.as_ref().is_some_and(|addresses| !addresses.is_empty());
+        let challenges = match &self.acme_challenges {
+            Some(names) => names.iter().map(|name| challenge(name)).collect::<Result<Vec<_>, _>>()?,
+            None if plain => vec![Challenge::TlsAlpn, Challenge::Http],
+            None => vec![Challenge::TlsAlpn],
+        };
+        if challenges.is_empty() || (challenges.contains(&Challenge::Http) && !plain) {
+            let message = "acme_challenges: http-01 is answered over plain HTTP, so it needs listen_http, such as 0.0.0.0:80; tls-alpn-01 needs nothing more";
+            return Err(SettingsError::Value(message.to_owned()));
+        }
+        let settings = skep_acme::Settings::new(url, data_dir.join(CERTIFICATES));
+        let (contact, root) = (self.acme_contact.clone(), self.acme_root.clone());
+        Ok(Some(skep_acme::Settings { contact, root, challenges, ..settings }))
+    }
+}
+
+/// A challenge by its name in RFC 8555 and RFC 8737.
+fn challenge(name: &str) -> Result<Challenge, SettingsError> {
+    match name {
+        "http-01" => Ok(Challenge::Http),
+        "tls-alpn-01" => Ok(Challenge::TlsAlpn),
+        _ => Err(SettingsError::Value(format!("acme_challenges has \"{name}\": give tls-alpn-01, http-01, or both"))),
+    }
+}
+
+/// A DNS server; port 53 if there is none.
+fn dns_server(text: &str) -> Result<SocketAddr, SettingsError> {
+    let with_port = text.parse().ok();
+    let without = || Some(SocketAddr::new(text.parse().ok()?, 53));
+    with_port.or_else(without).ok_or_else(|| {
+        SettingsError::Value(format!("dns_servers has \"{text}\": give addresses, such as 192.0.2.53 or 192.0.2.53:53"))
+    })
+}
+
+fn addresses(texts: &[String]) -> Result<Vec<(String, u16)>, SettingsError> {
+    texts.iter().map(|text| address(text)).collect()
+}
+
 fn address(text: &str) -> Result<(String, u16), SettingsError> {
     let parsed = text.rsplit_once(':').and_then(|(host, port)| Some((host.to_owned(), port.parse().ok()?)));
     parsed.filter(|(host, _)| !host.is_empty()).ok_or_else(|| {
@@ -180,7 +279,7 @@ fn address(text: &str) -> Result<(String, u16), SettingsError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Given, MasterKey};
+    use super::{Challenge, Given, MasterKey};
     use std::path::PathBuf;
 
     #[test]
@@ -204,6 +303,28 @@ mod tests {
         let wrong = |given: Given| given.resolve(None, Vec::new()).expect_err("refused").to_string();
         assert!(wrong(Given { listen: Some(vec!["8787".to_owned()]), ..Given::default() }).contains("127.0.0.1:8787"));
         assert!(wrong(Given { tls_key: Some(PathBuf::from("k")), ..Given::default() }).contains("give both"));
+        let plain = Given { listen_http: Some(vec!["127.0.0.1:80".to_owned()]), ..Given::default() };
+        assert!(wrong(plain.clone()).contains("acme_directory"));
+        assert!(
+            wrong(Given { acme_contact: Some("a@b.example".to_owned()), ..Given::default() })
+                .contains("acme_directory")
+        );
+        let ordered = Given { acme_directory: Some("letsencrypt".to_owned()), ..Given::default() };
+        let file = Given { acme_challenges: Some(vec!["http-01".to_owned()]), ..ordered.clone() };
+        assert!(wrong(file.clone()).contains("listen_http"));
+        assert!(
+            wrong(Given { acme_challenges: Some(vec!["dns-01".to_owned()]), ..plain.clone() }.or(ordered.clone()))
+                .contains("dns-01")
+        );
+        assert!(
+            wrong(Given { acme_directory: Some("lets".to_owned()), ..Given::default() })
+                .contains("letsencrypt-staging")
+        );
+        assert!(wrong(Given { dns_servers: Some(vec!["dns".to_owned()]), ..Given::default() }).contains("192.0.2.53"));
+        let acme = |given: Given| given.resolve(None, Vec::new()).expect("settings").acme.expect("certificates");
+        assert_eq!(acme(ordered.clone()).challenges, [Challenge::TlsAlpn]);
+        assert_eq!(acme(ordered.or(plain.clone())).challenges, [Challenge::TlsAlpn, Challenge::Http]);
+        assert_eq!(acme(file.or(plain)).challenges, [Challenge::Http]);
         let twice = Given {
             master_key_file: Some(PathBuf::from("k")),
             master_key_command: Some("c".to_owned()),

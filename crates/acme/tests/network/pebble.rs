@@ -1,8 +1,7 @@
-//! The same against Pebble, the test server of Let's Encrypt, where it is installed (`apt install pebble`): an authority that is not ours.
-//! Where it is not, there is nothing to test, and the authority of these tests stands for it.
+//! The same against Pebble, the test server of Let's Encrypt: an authority that is not ours. `cargo xtask test` installs it.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use skep_acme::Challenge;
@@ -18,11 +17,6 @@ use crate::site::{Plan, Site, get};
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How often a port is looked at that nobody listens on yet.
 const LOOK: Duration = Duration::from_millis(20);
-
-fn installed() -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|folder| folder.join("pebble")).find(|program| program.exists())
-}
 
 /// A port that was free a moment ago.
 async fn free() -> u16 {
@@ -40,7 +34,7 @@ struct Pebble {
 
 impl Pebble {
     /// Starts it with the test authority's certificate for itself, looking for challenges at a site.
-    async fn start(program: &Path, authority: &Authority, folder: &Path, site: (u16, u16)) -> Self {
+    async fn start(authority: &Authority, folder: &Path, site: (u16, u16)) -> Self {
         let (dns, port, management) = (Dns::start().await, free().await, free().await);
         let tls = authority.root_file().with_file_name("chain.pem");
         let config = serde_json::json!({ "pebble": {
@@ -54,7 +48,7 @@ impl Pebble {
         } });
         let file = folder.join("pebble.json");
         std::fs::write(&file, config.to_string()).unwrap();
-        let mut process = Command::new(program)
+        let mut process = Command::new("pebble")
             .args(["-strict", "-config"])
             .arg(&file)
             .args(["-dnsserver", &dns.address.to_string()])
@@ -64,7 +58,7 @@ impl Pebble {
             .stderr(std::process::Stdio::null())
             .kill_on_drop(true)
             .spawn()
-            .unwrap();
+            .expect("pebble is there: `apt install pebble`");
         // It does not tell when it listens.
         let mut looks = tokio::time::interval(LOOK);
         let listens = async {
@@ -85,15 +79,14 @@ impl Pebble {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pebble_issues_by_each_challenge() {
-    let Some(program) = installed() else {
-        println!("pebble is not installed: nothing to test");
+    if std::env::var_os("SKEP_OFFLINE").is_some_and(|value| value == "1") {
         return;
-    };
+    }
     for challenge in [Challenge::Http, Challenge::TlsAlpn] {
         let (folder, ca) = (TempDir::new().unwrap(), Authority::start(0).await);
         // Pebble must know the site's ports, and the site Pebble's: the site's are taken first.
         let (http, tls) = (free().await, free().await);
-        let pebble = Pebble::start(&program, &ca.authority, folder.path(), (http, tls)).await;
+        let pebble = Pebble::start(&ca.authority, folder.path(), (http, tls)).await;
         let mut plan = Plan { root: &pebble.root, ..Plan::of(&ca.authority, folder.path()) };
         plan.settings.directory_url = format!("https://localhost:{}/dir", pebble.port);
         plan.settings.challenges = vec![challenge];

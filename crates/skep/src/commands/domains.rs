@@ -87,10 +87,13 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
 }
 
 fn say_proof(domain: &Domain) {
-    let text = |key: &str| domain.proof.file.get(key).and_then(Value::as_str).unwrap_or_default();
-    output::line(&format!("{} is added. To prove that it is yours, let", domain.name));
-    output::line(&format!("  {}", text("url")));
+    let text = |proof: &'_ Value, key: &str| proof.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let (dns, file) = (&domain.proof.dns, &domain.proof.file);
+    output::line(&format!("{} is added. To prove that it is yours, add the DNS record", domain.name));
+    output::line(&format!("  {} TXT {}", text(dns, "name"), text(dns, "value")));
+    output::line("or let");
+    output::line(&format!("  {}", text(file, "url")));
     output::line("answer with the text");
-    output::line(&format!("  {}", text("content")));
+    output::line(&format!("  {}", text(file, "content")));
     output::line(&format!("and then run `skep domains verify {}`", domain.name));
 }

@@ -24,9 +24,12 @@ pub(crate) struct Arguments {
     /// The folder of everything that lasts [default: skep-data]
     #[arg(long, value_name = "DIR", env = "SKEP_DATA_DIR")]
     data_dir: Option<PathBuf>,
-    /// An address to listen on; may be given several times [default: 127.0.0.1:8787]
+    /// An address to listen on, with TLS if there are certificates; may be given several times [default: 127.0.0.1:8787]
     #[arg(long, value_name = "ADDRESS:PORT", env = "SKEP_LISTEN", value_delimiter = ',')]
     listen: Option<Vec<String>>,
+    /// An address for plain HTTP beside TLS, such as 0.0.0.0:80: visitors are sent to HTTPS, certificate authorities are answered
+    #[arg(long, value_name = "ADDRESS:PORT", env = "SKEP_LISTEN_HTTP", value_delimiter = ',')]
+    listen_http: Option<Vec<String>>,
     /// The domain below which Workers answer [default: localhost]
     #[arg(long, value_name = "DOMAIN", env = "SKEP_DOMAIN")]
     domain: Option<String>,
@@ -36,6 +39,23 @@ pub(crate) struct Arguments {
     /// The certificate's key, in PEM
     #[arg(long, value_name = "FILE", env = "SKEP_TLS_KEY")]
     tls_key: Option<PathBuf>,
+    /// Order a certificate for each host on its first visit, from letsencrypt, letsencrypt-staging, or an ACME directory's URL.
+    /// Ordering agrees to the authority's terms of service
+    #[arg(long, value_name = "DIRECTORY", env = "SKEP_ACME_DIRECTORY")]
+    acme_directory: Option<String>,
+    /// An e-mail address that the certificate authority may write to
+    #[arg(long, value_name = "EMAIL", env = "SKEP_ACME_CONTACT")]
+    acme_contact: Option<String>,
+    /// How control of a host is shown, the best first: tls-alpn-01 (port 443), http-01 (port 80, see --listen-http)
+    /// [default: what can be answered]
+    #[arg(long, value_name = "CHALLENGE", env = "SKEP_ACME_CHALLENGES", value_delimiter = ',')]
+    acme_challenges: Option<Vec<String>>,
+    /// The root certificate, in PEM, of an authority inside of a company
+    #[arg(long, value_name = "FILE", env = "SKEP_ACME_ROOT")]
+    acme_root: Option<PathBuf>,
+    /// The DNS servers to ask for proofs of domains [default: the system's]
+    #[arg(long, value_name = "ADDRESS", env = "SKEP_DNS_SERVERS", value_delimiter = ',')]
+    dns_servers: Option<Vec<String>>,
     /// The name of the account that the first start makes [default: Skep]
     #[arg(long, value_name = "NAME", env = "SKEP_ACCOUNT")]
     account: Option<String>,
@@ -66,9 +86,15 @@ pub(crate) fn run(arguments: Arguments, begun: Instant) -> Outcome {
     let given = Given {
         data_dir: arguments.data_dir,
         listen: arguments.listen,
+        listen_http: arguments.listen_http,
         domain: arguments.domain,
         tls_certificate: arguments.tls_certificate,
         tls_key: arguments.tls_key,
+        acme_directory: arguments.acme_directory,
+        acme_contact: arguments.acme_contact,
+        acme_challenges: arguments.acme_challenges,
+        acme_root: arguments.acme_root,
+        dns_servers: arguments.dns_servers,
         account: arguments.account,
         subdomain: arguments.subdomain,
         master_key_file: arguments.master_key_file,

@@ -9,7 +9,7 @@ use std::process::Command;
 
 use hyper::Request;
 
-use crate::support::{Answer, Dev, PATIENCE, Platform, body, fetch, path_with_node};
+use crate::support::{Answer, Dev, PATIENCE, Platform, body, fetch, offline, path_with_node};
 
 /// The version of create-cloudflare.
 const VERSION: &str = "2.74.0";
@@ -20,7 +20,7 @@ fn create(name: &str, category: &str, kind: &str, language: &str) -> Option<Path
 }
 
 fn create_with(name: &str, arguments: &[&str]) -> Option<PathBuf> {
-    if std::env::var_os("SKEP_OFFLINE").is_some_and(|value| value == "1") {
+    if offline() {
         return None;
     }
     let path = path_with_node();

@@ -6,6 +6,7 @@
 mod assets;
 mod bad_input;
 mod c3;
+mod certificates;
 mod cli;
 mod cli_errors;
 mod cli_live;

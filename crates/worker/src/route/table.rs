@@ -101,6 +101,22 @@ impl<T> RouteTable<T> {
         }
         None
     }
+
+    /// Whether a pattern matches this host with some path. The host is in lower case.
+    pub fn knows(&self, host: &str) -> bool {
+        let at = |routes: &Arc<HostRoutes<T>>| {
+            routes.routes.iter().any(|(pattern, _)| pattern.host_kind == HostKind::AtOrBelow)
+        };
+        let mut above = host.split_once('.').map(|(_, above)| above);
+        self.exact.contains_key(host)
+            || self.wild.get(host).is_some_and(at)
+            || std::iter::from_fn(|| {
+                let name = above?;
+                above = name.split_once('.').map(|(_, above)| above);
+                Some(name)
+            })
+            .any(|name| self.wild.contains_key(name))
+    }
 }
 
 /// The routes of one host name.
@@ -216,6 +232,8 @@ mod tests {
         #[test]
         fn finds_what_a_walk_over_all_finds(routes in routes(), secure: bool, host in "([ab]\\.){0,2}(b\\.)?c", path in "/[ab/]{0,5}") {
             let table = RouteTable::new(routes.clone());
+            let any_path = routes.iter().map(|(pattern, target)| (RoutePattern { path: "/".to_owned(), open: true, secure: None, ..pattern.clone() }, *target));
+            prop_assert_eq!(table.knows(&host), naive(&any_path.collect::<Vec<_>>(), secure, &host, "/").is_some());
             prop_assert_eq!(table.find(secure, &host, &path).copied(), naive(&routes, secure, &host, &path));
         }
 

@@ -13,7 +13,7 @@ use tokio::process::{Child, Command};
 
 use super::http::{Answer, body, fetch, try_fetch};
 use super::process::{Ended, command};
-use super::{Output, PATIENCE};
+use super::{Output, PATIENCE, offline};
 
 /// The oldest Node.js that wrangler 4 runs on.
 const NODE: u32 = 22;
@@ -211,7 +211,7 @@ pub(crate) struct Wrangler {
 impl Wrangler {
     /// A version of it, installed once into `$HOME/.cache/skep`. Nothing if the tests are to do without the network.
     pub(crate) fn version(version: &str) -> Option<Self> {
-        if std::env::var_os("SKEP_OFFLINE").is_some_and(|value| value == "1") {
+        if offline() {
             return None;
         }
         let path = path_with_node();
