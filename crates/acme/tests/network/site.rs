@@ -156,6 +156,8 @@ impl Site {
         let mut stream = self.connector.connect(name, stream).await.map_err(|error| error.to_string())?;
         let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.map_err(|error| error.to_string())?;
+        // Many visits in one task use up what it may do at once, and then a write leaves its last bytes in the buffer.
+        stream.flush().await.map_err(|error| error.to_string())?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.map_err(|error| error.to_string())?;
         let chain = stream.get_ref().1.peer_certificates().expect("a chain").to_vec();
@@ -185,6 +187,7 @@ pub(crate) async fn get(address: SocketAddr, host: &str, path: &str, root: &str)
     let mut stream = connector(root).connect(name, stream).await.expect("TLS");
     let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.expect("sent");
+    stream.flush().await.expect("sent");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.expect("an answer");
     answer
