@@ -31,7 +31,8 @@ struct Inner {
     writer: Mutex<SqliteConnection>,
     readers: SqlitePool,
     files: Arc<Files>,
-    keys: MasterKeys,
+    /// Replaced by who holds the writer.
+    keys: RwLock<Arc<MasterKeys>>,
     listeners: RwLock<Vec<Listener>>,
 }
 
@@ -59,7 +60,7 @@ impl Store {
         let mut writer = options.clone().connect().await?;
         migrate(&mut writer).await?;
         let readers = SqlitePoolOptions::new().max_connections(READERS).connect_lazy_with(options.read_only(true));
-        let listeners = RwLock::default();
+        let (keys, listeners) = (RwLock::new(Arc::new(keys)), RwLock::default());
         Ok(Self(Arc::new(Inner { writer: Mutex::new(writer), readers, files, keys, listeners })))
     }
 
@@ -83,13 +84,19 @@ impl Store {
         }
     }
 
-    /// A key for another purpose than sealing, such as signing. It is the same as long as the master key is.
-    pub fn derived_key(&self, purpose: &str) -> [u8; 32] {
-        self.0.keys.derive(purpose)
+    /// Keys for another purpose than sealing, such as signing: the current one first, then those under which something may have
+    /// been signed before the master key was replaced.
+    pub fn derived_keys(&self, purpose: &str) -> Vec<[u8; 32]> {
+        self.keys().derive(purpose)
     }
 
-    pub(crate) fn keys(&self) -> &MasterKeys {
-        &self.0.keys
+    pub(crate) fn keys(&self) -> Arc<MasterKeys> {
+        Arc::clone(&self.0.keys.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes other keys into use. Who seals holds the writer too, and so has either these or those before.
+    pub(crate) fn set_keys(&self, _: &Writer<'_>, keys: MasterKeys) {
+        *self.0.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
     }
 
     pub(crate) fn readers(&self) -> &SqlitePool {

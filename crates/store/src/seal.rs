@@ -4,6 +4,7 @@
 //! binding's name): moved elsewhere it does not open.
 
 use std::fmt;
+use std::sync::Arc;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use aws_lc_rs::digest::{SHA256, digest};
@@ -27,7 +28,7 @@ pub struct KeyError;
 /// The key that secrets are sealed under, and those before it, under which some may still be.
 pub struct MasterKeys {
     /// The current one first.
-    keys: Vec<Key>,
+    keys: Vec<Arc<Key>>,
 }
 
 struct Key {
@@ -49,7 +50,8 @@ impl MasterKeys {
     /// # Errors
     /// When there is none, or one is not 32 bytes.
     pub fn parse<'t>(texts: impl IntoIterator<Item = &'t str>) -> Result<Self, KeyError> {
-        let keys: Vec<Key> = texts.into_iter().map(Key::parse).collect::<Result<_, _>>()?;
+        let key = |text| Key::parse(text).map(Arc::new);
+        let keys: Vec<Arc<Key>> = texts.into_iter().map(key).collect::<Result<_, _>>()?;
         if keys.is_empty() { Err(KeyError) } else { Ok(Self { keys }) }
     }
 
@@ -61,13 +63,34 @@ impl MasterKeys {
         Secret::new(STANDARD.encode(bytes))
     }
 
-    /// A key for another purpose, such as signing. It is the same as long as the master key is.
-    pub fn derive(&self, purpose: &str) -> [u8; KEY_BYTES] {
-        let mut derived = [0; KEY_BYTES];
-        if let Some(key) = self.keys.first() {
+    /// The name of the current key, which the texts begin with that are sealed under it: 8 hexadecimal digits that tell
+    /// nothing of the key.
+    pub fn name(&self) -> &str {
+        self.keys.first().map_or("", |key| &key.name)
+    }
+
+    /// Whether there is a key of that name.
+    pub(crate) fn knows(&self, name: &str) -> bool {
+        self.keys.iter().any(|key| key.name == name)
+    }
+
+    /// These keys behind a new one, which is the current one from then on.
+    pub(crate) fn behind(&self, new: &Secret) -> Result<Self, KeyError> {
+        let new = Arc::new(Key::parse(new.reveal())?);
+        let former = self.keys.iter().filter(|key| key.name != new.name).map(Arc::clone);
+        let keys = std::iter::once(Arc::clone(&new)).chain(former).collect();
+        Ok(Self { keys })
+    }
+
+    /// Keys for another purpose, such as signing: the first is the current master key's, the others are those of the keys
+    /// before it, so that what was signed under them still counts.
+    pub fn derive(&self, purpose: &str) -> Vec<[u8; KEY_BYTES]> {
+        let derive = |key: &Arc<Key>| {
+            let mut derived = [0; KEY_BYTES];
             derived.copy_from_slice(hmac::sign(&key.derive, purpose.as_bytes()).as_ref());
-        }
-        derived
+            derived
+        };
+        self.keys.iter().map(derive).collect()
     }
 
     /// Seals a text for one place.
@@ -97,9 +120,13 @@ impl MasterKeys {
 
     /// Whether a text is sealed under the current key.
     pub(crate) fn is_current(&self, sealed: &str) -> bool {
-        let name = sealed.split_once(':').map(|(name, _)| name);
-        self.keys.first().is_some_and(|key| Some(key.name.as_str()) == name)
+        key_of(sealed) == self.name()
     }
+}
+
+/// The name of the key that a text is sealed under. Empty if it is not sealed.
+pub(crate) fn key_of(sealed: &str) -> &str {
+    sealed.split_once(':').map_or("", |(name, _)| name)
 }
 
 impl Key {
@@ -144,6 +171,23 @@ mod tests {
         assert_eq!(both.open("p", &sealed).expect("opened").reveal(), "s");
         assert!(!both.is_current(&sealed));
         assert!(MasterKeys::parse([newer.reveal()]).expect("a key").open("p", &sealed).is_err());
+    }
+
+    #[test]
+    fn a_new_key_is_the_current_one_and_those_before_it_stay() {
+        let (older, newer) = (MasterKeys::generate(), MasterKeys::generate());
+        let before = MasterKeys::parse([older.reveal()]).expect("a key");
+        let sealed = before.seal("p", &Secret::new("s")).expect("sealed");
+        let after = before.behind(&newer).expect("keys");
+        assert_eq!(after.name(), MasterKeys::parse([newer.reveal()]).expect("a key").name());
+        assert!(after.knows(before.name()) && !before.knows(after.name()));
+        assert_eq!(after.open("p", &sealed).expect("opened").reveal(), "s");
+        assert!(after.is_current(&after.seal("p", &Secret::new("s")).expect("sealed")));
+        let derived = after.derive("signing");
+        assert_eq!(derived[1..], before.derive("signing"));
+        assert_ne!(derived[0], derived[1]);
+        // The same key again is no other one.
+        assert_eq!(after.behind(&newer).expect("keys").derive("signing"), derived);
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub enum Permission {
     StorageRead,
     /// Change them.
     StorageWrite,
-    /// Make accounts, and add domains without a proof: the owner of the machine.
+    /// Make accounts, add domains without a proof, replace the master key: the owner of the machine.
     Operator,
 }
 

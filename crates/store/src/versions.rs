@@ -130,6 +130,11 @@ impl BindingRecord {
         SECRET_TYPES.contains(&self.kind.as_str())
     }
 
+    /// Its sealed secret, if it has one.
+    pub(crate) fn sealed(&self) -> Option<&str> {
+        self.settings.get(SEALED).filter(|_| self.is_secret()).and_then(Value::as_str)
+    }
+
     /// As it may be shown: without its secret.
     #[must_use]
     pub fn shown(&self) -> Self {
@@ -311,6 +316,10 @@ impl Store {
                 bindings.push(old.clone());
             }
         }
+        // What is taken over goes along with a new master key, so that nothing new is under an old one.
+        for binding in &mut bindings {
+            self.reseal_binding(worker, binding)?;
+        }
         Ok(bindings)
     }
 
@@ -319,44 +328,21 @@ impl Store {
     /// # Errors
     /// When the binding is no secret, or was sealed under another key.
     pub fn open_secret(&self, worker: Uuid, binding: &BindingRecord) -> StoreResult<Secret> {
-        let sealed = binding.settings.get(SEALED).and_then(Value::as_str).ok_or(StoreError::Sealed)?;
+        let sealed = binding.sealed().ok_or(StoreError::Sealed)?;
         self.keys().open(&place(worker, &binding.name), sealed)
     }
 
-    /// Seals again, under the current master key, what is sealed under an older one. Gives how many secrets that were.
+    /// Seals a binding's secret again, if it is under a former key that is known. Gives whether it was.
     ///
     /// # Errors
-    /// When a secret cannot be opened: then nothing is changed.
-    pub async fn rotate_master_key(&self) -> StoreResult<usize> {
-        use sqlx::Connection as _;
-        let mut writer = self.write().await;
-        let mut transaction = writer.begin().await?;
-        let rows = sqlx::query("SELECT id, worker_id, bindings FROM versions").fetch_all(&mut *transaction).await?;
-        let mut count = 0;
-        for row in &rows {
-            let worker = uuid(row, "worker_id")?;
-            let mut bindings: Vec<BindingRecord> = from_json(row, "bindings")?;
-            let mut changed = false;
-            for binding in bindings.iter_mut().filter(|binding| binding.is_secret()) {
-                let sealed = binding.settings.get(SEALED).and_then(Value::as_str).unwrap_or_default();
-                if self.keys().is_current(sealed) {
-                    continue;
-                }
-                let place = place(worker, &binding.name);
-                let again = self.keys().seal(&place, &self.keys().open(&place, sealed)?)?;
-                binding.settings.insert(SEALED.to_owned(), again.into());
-                (changed, count) = (true, count + 1);
-            }
-            if changed {
-                sqlx::query("UPDATE versions SET bindings = $1 WHERE id = $2")
-                    .bind(crate::records::json(&bindings)?)
-                    .bind(row.try_get::<String, _>("id")?)
-                    .execute(&mut *transaction)
-                    .await?;
-            }
-        }
-        transaction.commit().await?;
-        Ok(count)
+    /// When it cannot be sealed.
+    pub(crate) fn reseal_binding(&self, worker: Uuid, binding: &mut BindingRecord) -> StoreResult<bool> {
+        let (keys, place) = (self.keys(), place(worker, &binding.name));
+        let Some(sealed) = binding.sealed().filter(|sealed| !keys.is_current(sealed)) else { return Ok(false) };
+        // What no key opens stays as it is: its key may be given later.
+        let Ok(text) = keys.open(&place, sealed) else { return Ok(false) };
+        binding.settings.insert(SEALED.to_owned(), keys.seal(&place, &text)?.into());
+        Ok(true)
     }
 
     /// One version.

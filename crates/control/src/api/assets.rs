@@ -31,6 +31,8 @@ const BUCKET_BYTES: u64 = 24 * 1024 * 1024;
 const MOST_UPLOAD: u64 = 64 * 1024 * 1024;
 /// The largest manifest in bytes: 100,000 files.
 const MOST_MANIFEST: u64 = 64 * 1024 * 1024;
+/// The API's code for an upload session that is none. Another one than for API tokens: logging in again is of no use.
+const NO_SESSION: u32 = 10066;
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let writes = Access::Account(Permission::WorkersWrite);
@@ -58,27 +60,35 @@ struct Claims {
 /// A manifest as it was sent.
 type Sent = HashMap<String, File>;
 
-fn secret(call: &Call) -> [u8; 32] {
-    call.store().derived_key("asset upload sessions")
+/// The keys that tokens are signed with: the current one first.
+fn secrets(call: &Call) -> Vec<[u8; 32]> {
+    call.store().derived_keys("asset upload sessions")
 }
 
 fn sign(call: &Call, claims: &Claims) -> ApiResult<String> {
-    let key = EncodingKey::from_secret(&secret(call));
-    jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &key).map_err(|error| {
-        ApiError::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            10002,
-            format!("the session's token cannot be signed: {error}"),
-        )
-    })
+    let failed = |reason: &str| {
+        let message = format!("the session's token cannot be signed: {reason}");
+        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, 10002, message)
+    };
+    let secret = secrets(call).into_iter().next().ok_or_else(|| failed("there is no master key"))?;
+    let key = EncodingKey::from_secret(&secret);
+    jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &key).map_err(|error| failed(&error.to_string()))
 }
 
-/// A token's claims, if it is ours, not expired, and of this account.
+/// A token's claims, if it is ours, not expired, and of this account. One that was signed before the master key was replaced
+/// counts as long as the key before is known.
 fn verify(call: &Call, token: &str) -> ApiResult<Claims> {
-    let key = DecodingKey::from_secret(&secret(call));
-    let claims = jsonwebtoken::decode::<Claims>(token, &key, &Validation::new(Algorithm::HS256));
-    let claims = claims.map_err(|_| ApiError::authentication())?.claims;
-    if claims.sub == call.account() { Ok(claims) } else { Err(ApiError::authentication()) }
+    let validation = Validation::new(Algorithm::HS256);
+    let claims =
+        |secret: [u8; 32]| jsonwebtoken::decode::<Claims>(token, &DecodingKey::from_secret(&secret), &validation).ok();
+    let claims = secrets(call).into_iter().find_map(claims).map(|token| token.claims);
+    claims.filter(|claims| claims.sub == call.account()).ok_or_else(no_session)
+}
+
+fn no_session() -> ApiError {
+    let message = "the upload session of the static assets is over, unknown, of another account, or from before the master key was \
+                   replaced and the platform restarted. Deploy again: files that have arrived are not uploaded again";
+    ApiError::new(StatusCode::UNAUTHORIZED, NO_SESSION, message)
 }
 
 fn now() -> u64 {
