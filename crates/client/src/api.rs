@@ -3,6 +3,7 @@
 
 mod account;
 mod addresses;
+mod master_key;
 mod records;
 mod secrets;
 mod triggers;
@@ -28,6 +29,7 @@ use crate::http::Http;
 use crate::platform::{Platform, PlatformUrl};
 
 pub use account::NewToken;
+pub use master_key::{MasterKey, Rotated, SealedUnder};
 pub use records::{
     Account, Annotations, CronRun, CustomDomain, Deployment, Domain, Proof, Route, Schedule, SecretName, Share, Token,
     TokenStatus, User, Version, VersionMetadata, WorkerAddress, Zone,

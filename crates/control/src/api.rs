@@ -5,6 +5,7 @@ mod assets;
 mod crons;
 mod deployments;
 mod domains;
+mod master_key;
 mod namespaces;
 mod own;
 mod promotions;
@@ -37,6 +38,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         tails::endpoints(),
         promotions::endpoints(),
         own::endpoints(),
+        master_key::endpoints(),
         crons::endpoints(),
         domains::endpoints(),
     ]

@@ -20,7 +20,8 @@ mod upload;
 pub use endpoint::{Access, Endpoint};
 pub use openapi::document;
 pub use runtime::{
-    Checking, Crons, Preparation, Proofs, Ran, Running, Runtime, Started, Trial, TrialFailure, Trials, Unproved,
+    Checking, Crons, Preparation, Proofs, Ran, Rotated, Rotating, RotationError, Rotations, Running, Runtime, Started,
+    Trial, TrialFailure, Trials, Unproved,
 };
 pub use server::{Addresses, Control};
 pub use upload::read_upload;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use skep_observe::Tails;
+use skep_store::{Actor, Resealed};
 use skep_worker::Version;
 use uuid::Uuid;
 
@@ -17,6 +18,8 @@ pub struct Runtime {
     pub crons: Box<dyn Crons>,
     /// Looks for proofs that a domain is somebody's.
     pub proofs: Box<dyn Proofs>,
+    /// Replaces the master key.
+    pub rotations: Box<dyn Rotations>,
     /// Live tails.
     pub tails: Tails,
 }
@@ -88,4 +91,39 @@ pub trait Proofs: Send + Sync {
     /// Looks for a challenge where only who controls the domain can have put it: in the TXT record of `_skep.<domain>`, and in the file
     /// `http://<domain>/.well-known/skep-verify.txt`. It must end in a bounded time.
     fn check<'c>(&'c self, domain: &'c str, challenge: &'c str) -> Checking<'c>;
+}
+
+/// A master key that took the place of another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rotated {
+    /// The new key's name: 8 hexadecimal digits.
+    pub key: String,
+    /// The name of the one before.
+    pub former: String,
+    /// The secrets that were sealed again.
+    pub resealed: Resealed,
+}
+
+/// Why the master key is not replaced. Each message says what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RotationError {
+    /// It cannot be now, or not by the platform. Nothing was changed.
+    #[error("{0}")]
+    Refused(String),
+    /// It failed on the way. Every secret can still be opened, also after a restart.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// A rotation that is going on.
+pub type Rotating<'r> = Pin<Box<dyn Future<Output = Result<Rotated, RotationError>> + Send + 'r>>;
+
+/// Replaces the master key where it is kept, which the control plane does not know.
+pub trait Rotations: Send + Sync {
+    /// Where the key is kept, such as `the file /var/lib/skep/master-key`.
+    fn kept_in(&self) -> &str;
+
+    /// Makes a new key, takes it into use and seals every secret again under it. It goes on when nobody waits for it any more;
+    /// a second one at the same time is refused. The audit log says that `actor` asked for it.
+    fn rotate(&self, actor: Actor) -> Rotating<'_>;
 }

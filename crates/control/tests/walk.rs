@@ -3,12 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::request::Builder;
 use http::{Method, Request, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 use skep_control::{
-    Access, Addresses, Checking, Control, Crons, Endpoint, Preparation, Proofs, Running, Runtime, Started, Trial,
-    Trials, Unproved, document, endpoints,
+    Access, Addresses, Checking, Control, Crons, Endpoint, Preparation, Proofs, Rotated, Rotating, RotationError,
+    Rotations, Running, Runtime, Started, Trial, Trials, Unproved, document, endpoints,
 };
 use skep_exchange::Body;
 use skep_observe::Tails;
@@ -53,6 +54,27 @@ impl Proofs for ProvedByName {
     }
 }
 
+/// Keeps the master key nowhere but in the store. Refuses whoever is called `refused`.
+struct InMemory(Store);
+
+impl Rotations for InMemory {
+    fn kept_in(&self) -> &'static str {
+        "memory"
+    }
+
+    fn rotate(&self, actor: Actor) -> Rotating<'_> {
+        Box::pin(async move {
+            if actor.name == "refused" {
+                return Err(RotationError::Refused("put the new key there".to_owned()));
+            }
+            let former = self.0.take_master_key(&actor, &MasterKeys::generate()).await;
+            let former = former.map_err(|error| RotationError::Failed(error.to_string()))?;
+            let resealed = self.0.reseal().await.map_err(|error| RotationError::Failed(error.to_string()))?;
+            Ok(Rotated { key: self.0.master_key_name(), former, resealed })
+        })
+    }
+}
+
 struct Site {
     _folder: TempDir,
     control: Arc<Control>,
@@ -75,6 +97,7 @@ impl Site {
             trials: Box::new(NoTrials),
             crons: Box::new(Nobody),
             proofs: Box::new(ProvedByName),
+            rotations: Box::new(InMemory(store.clone())),
             tails: Tails::start().expect("a thread"),
         };
         let control = Control::new(store.clone(), runtime, addresses);
@@ -103,12 +126,15 @@ impl Site {
     }
 
     async fn call(&self, endpoint: &Endpoint, token: Option<&str>) -> (StatusCode, Value) {
-        let mut request =
-            Request::builder().method(endpoint.method.clone()).uri(format!("http://localhost{}", self.path(endpoint)));
+        let request = Request::builder().method(endpoint.method.clone()).uri(self.path(endpoint));
+        self.send(request, token, Body::empty()).await
+    }
+
+    async fn send(&self, mut request: Builder, token: Option<&str>, body: Body) -> (StatusCode, Value) {
         if let Some(token) = token {
             request = request.header(AUTHORIZATION, format!("Bearer {token}"));
         }
-        let response = Arc::clone(&self.control).handle(request.body(Body::empty()).expect("a request")).await;
+        let response = Arc::clone(&self.control).handle(request.body(body).expect("a request")).await;
         let status = response.status();
         let bytes = response.into_body().collect(1 << 20).await.expect("an answer");
         (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
@@ -248,6 +274,65 @@ async fn a_domain_is_proved_once_its_challenge_is_found() {
     let foreign = site.store.add_zone(&foreign, "foreign.proved", false).await.expect("a zone");
     assert_eq!(verify(&foreign).await.0, StatusCode::NOT_FOUND);
     assert!(!verified(&foreign).await);
+}
+
+#[tokio::test]
+async fn the_master_key_is_replaced() {
+    let site = Site::new().await;
+    let path = format!("/skep/v1/accounts/{}/master-key", site.own.id);
+    let token = site.token(&site.own, vec![Permission::Operator], None, None).await;
+    let status = async || site.send(Request::get(&path), Some(&token), Body::empty()).await.1["result"].clone();
+    let first = status().await;
+    assert_eq!(first["key"].as_str().map(str::len), Some(8), "{first}");
+    assert_eq!((&first["kept_in"], &first["secrets"], &first["others"]), (&json!("memory"), &json!(0), &json!([])));
+
+    let rotate = || Request::post(format!("{path}/rotate"));
+    let (code, answer) = site.send(rotate(), Some(&token), Body::empty()).await;
+    assert_eq!((code, &answer["result"]["former_key"]), (StatusCode::OK, &first["key"]), "{answer}");
+    assert_eq!(status().await["key"], answer["result"]["key"]);
+    assert_ne!(first["key"], answer["result"]["key"]);
+
+    let new = NewToken {
+        name: "refused".to_owned(),
+        permissions: vec![Permission::Operator],
+        worker: None,
+        expires_on: None,
+    };
+    let made = site.store.create_token(&Actor::platform(&site.own.id, "test"), new).await.expect("a token");
+    let (code, refused) = site.send(rotate(), Some(made.1.reveal()), Body::empty()).await;
+    assert_eq!((code, &refused["errors"][0]["message"]), (StatusCode::CONFLICT, &json!("put the new key there")));
+}
+
+#[tokio::test]
+async fn an_upload_session_goes_on_when_the_master_key_is_replaced() {
+    const CONTENT: &str = "aGVsbG8=";
+    let hash = skep_assets::AssetHash::of(b"hello", "txt").to_string();
+    let site = Site::new().await;
+    let token = site.token(&site.own, vec![Permission::WorkersWrite], None, None).await;
+    let workers = format!("/accounts/{}/workers", site.own.id);
+    let manifest = json!({ "manifest": { "/hello.txt": { "hash": hash, "size": 5 } } }).to_string();
+    let open = Request::post(format!("{workers}/scripts/hello/assets-upload-session"));
+    let (status, opened) = site.send(open, Some(&token), Body::full(manifest)).await;
+    assert_eq!(status, StatusCode::OK, "{opened}");
+    let session = opened["result"]["jwt"].as_str().expect("a token").to_owned();
+
+    let actor = Actor::platform(&site.own.id, "test");
+    site.store.take_master_key(&actor, &MasterKeys::generate()).await.expect("taken");
+    let form = format!(
+        "--B\r\nContent-Disposition: form-data; name=\"{hash}\"; filename=\"{hash}\"\r\nContent-Type: text/plain\r\n\r\n{CONTENT}\r\n--B--\r\n"
+    );
+    let upload = || {
+        let request = Request::post(format!("{workers}/assets/upload?base64=true"));
+        request.header(CONTENT_TYPE, "multipart/form-data; boundary=B")
+    };
+    let (status, uploaded) = site.send(upload(), Some(&session), Body::full(form.clone())).await;
+    assert_eq!(status, StatusCode::CREATED, "{uploaded}");
+
+    // A token that nobody here signed says what to do.
+    let (signed, _) = session.rsplit_once('.').expect("a signature");
+    let (status, refused) = site.send(upload(), Some(&format!("{signed}.AAAA")), Body::full(form)).await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED, "{refused}");
+    assert!(refused["errors"][0]["message"].as_str().is_some_and(|message| message.contains("Deploy again")));
 }
 
 #[tokio::test]

@@ -1,15 +1,14 @@
-//! The first start: a master key, an account, an API token.
+//! The first start: a data directory, an account, an API token.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use skep_store::{Actor, MasterKeys, NewToken, Permission, Store};
+use skep_store::{Actor, NewToken, Permission, Store};
 
 use crate::ServeError;
-use crate::settings::{MasterKey, Settings};
+use crate::settings::Settings;
 
 /// The account of whoever owns the machine.
 pub(crate) struct Admin {
@@ -23,10 +22,8 @@ pub(crate) struct Admin {
 const TOKEN_FILE: &str = "admin-token";
 /// The file that is locked as long as the data directory is served.
 const LOCK_FILE: &str = "lock";
-/// The file of the master key, if no other place is named.
-const KEY_FILE: &str = "master-key";
 
-fn failed(path: &Path) -> impl FnOnce(io::Error) -> ServeError {
+pub(crate) fn failed(path: &Path) -> impl FnOnce(io::Error) -> ServeError {
     let path = path.display().to_string();
     move |source| ServeError::File { path, source }
 }
@@ -51,44 +48,6 @@ fn write_private(path: &Path, text: &str) -> Result<(), ServeError> {
         file.sync_all()
     };
     write().map_err(failed(path))
-}
-
-/// The master key, from where the settings say; made at the first start if they say nothing.
-pub(crate) fn master_keys(settings: &Settings) -> Result<MasterKeys, ServeError> {
-    let mut texts = Vec::new();
-    match &settings.master_key {
-        MasterKey::Value(secret) => texts.push(secret.reveal().to_owned()),
-        MasterKey::File(path) => texts.push(fs::read_to_string(path).map_err(failed(path))?),
-        MasterKey::Command(command) => texts.push(from_command(command)?),
-        MasterKey::Generated => {
-            fs::create_dir_all(&settings.data_dir).map_err(failed(&settings.data_dir))?;
-            let path = settings.data_dir.join(KEY_FILE);
-            if !path.exists() {
-                write_private(&path, &format!("{}\n", MasterKeys::generate().reveal()))?;
-            }
-            texts.push(fs::read_to_string(&path).map_err(failed(&path))?);
-        }
-    }
-    texts.extend(settings.former_master_keys.iter().map(|secret| secret.reveal().to_owned()));
-    Ok(MasterKeys::parse(texts.iter().map(String::as_str))?)
-}
-
-/// A command that prints the key: the hook for a key management service.
-fn from_command(command: &str) -> Result<String, ServeError> {
-    let output = Command::new("sh")
-        .arg("-c")
-        .arg(command)
-        .output()
-        .map_err(|error| ServeError::KeyCommand(error.to_string()))?;
-    if !output.status.success() {
-        // What it printed to standard output may be the key.
-        return Err(ServeError::KeyCommand(format!(
-            "{}: {}",
-            output.status,
-            String::from_utf8_lossy(&output.stderr).trim()
-        )));
-    }
-    String::from_utf8(output.stdout).map_err(|_| ServeError::KeyCommand("its output is not UTF-8".to_owned()))
 }
 
 /// The first account, made if there is none.

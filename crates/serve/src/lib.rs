@@ -11,6 +11,7 @@ mod cron;
 mod dispatch;
 mod eyes;
 mod first;
+mod master_key;
 mod plain;
 mod promote;
 mod proof;
@@ -38,6 +39,7 @@ use crate::certificates::OnDemand;
 use crate::dispatch::Dispatch;
 use crate::eyes::Eyes;
 use crate::first::Admin;
+use crate::master_key::Keeper;
 use crate::plain::Plain;
 
 pub use service::{Service, ServiceError};
@@ -106,8 +108,9 @@ pub fn run(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), ServeE
 
 async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), ServeError> {
     let _lock = first::lock(&settings.data_dir)?;
-    let keys = first::master_keys(settings)?;
+    let (keys, place) = master_key::read(settings)?;
     let store = Store::open(&settings.data_dir, keys).await?;
+    let keeper = Keeper::new(store.clone(), place, !settings.former_master_keys.is_empty());
     let admin = first::account(&store, settings).await?;
     let sockets = Sockets::bind(settings).await?;
     let address = sockets.address()?;
@@ -140,6 +143,7 @@ async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), Se
         trials: Box::new(trial::ThrowAway::new(outbound.clone(), Arc::clone(&pool))),
         crons: Box::new(cron::ByHand(Arc::clone(&pool))),
         proofs: Box::new(proofs(settings, outbound)?),
+        rotations: Box::new(keeper.clone()),
         tails: eyes.tails().clone(),
     };
     let control = Control::new(store.clone(), runtime, addresses.clone());
@@ -177,6 +181,7 @@ async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), Se
     tokio::spawn(promote::run(store.clone(), eyes, changed, Arc::clone(&tell)));
     tokio::spawn(cron::run(Arc::clone(&pool), store.clone(), Arc::clone(&tell)));
     announce(settings, &addresses, &admin, &directory, begun, &tell);
+    tokio::spawn(keeper.after_start(Arc::clone(&tell)));
 
     stop::until_told().await?;
     tell("Stopping: no new connections; what is being handled may finish");

@@ -13,6 +13,7 @@ pub(crate) mod init;
 pub(crate) mod login;
 pub(crate) mod logout;
 pub(crate) mod man;
+pub(crate) mod master_key;
 pub(crate) mod open;
 mod project;
 pub(crate) mod rollback;

@@ -11,8 +11,8 @@ use std::time::Instant;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::commands::{
-    completions, cron, delete, deploy, deployments, dev, domains, env, init, login, logout, man, open, rollback,
-    routes, secret, serve, service, tail, token, types, versions, whoami,
+    completions, cron, delete, deploy, deployments, dev, domains, env, init, login, logout, man, master_key, open,
+    rollback, routes, secret, serve, service, tail, token, types, versions, whoami,
 };
 
 /// A request is allocated on one thread and freed on another, which glibc's allocator is slow at.
@@ -46,6 +46,7 @@ enum Command {
     Logout(logout::Arguments),
     Whoami(whoami::Arguments),
     Token(token::Arguments),
+    MasterKey(master_key::Arguments),
     Env(env::Arguments),
     Serve(serve::Arguments),
     Service(service::Arguments),
@@ -77,6 +78,7 @@ fn main() -> ExitCode {
         Command::Logout(arguments) => logout::run(&arguments),
         Command::Whoami(arguments) => whoami::run(&arguments),
         Command::Token(arguments) => token::run(&arguments),
+        Command::MasterKey(arguments) => master_key::run(&arguments),
         Command::Env(arguments) => env::run(&arguments),
         Command::Serve(arguments) => serve::run(arguments, begun),
         Command::Service(arguments) => service::run(arguments),

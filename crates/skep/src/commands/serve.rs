@@ -15,7 +15,7 @@ use crate::output;
 ///
 /// Every flag is also a key of the file and an environment variable. The master key for secrets comes from SKEP_MASTER_KEY,
 /// a file, a command, or is made at the first start; SKEP_FORMER_MASTER_KEYS, separated by commas, still open what was sealed
-/// under them.
+/// under them, and a start seals that again under the current one. `skep master-key rotate` replaces a key that is in a file.
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// A file of settings
@@ -62,7 +62,7 @@ pub(crate) struct Arguments {
     /// Its label in the addresses of its Workers [default: dev]
     #[arg(long, value_name = "LABEL", env = "SKEP_SUBDOMAIN")]
     subdomain: Option<String>,
-    /// The file of the master key
+    /// The file of the master key: one in base64, former ones in lines below it
     #[arg(long, value_name = "FILE", env = "SKEP_MASTER_KEY_FILE")]
     master_key_file: Option<PathBuf>,
     /// A command that prints the master key

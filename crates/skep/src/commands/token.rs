@@ -59,7 +59,7 @@ enum Permission {
     StorageRead,
     /// Change them
     StorageWrite,
-    /// Make accounts, and add domains without a proof
+    /// Make accounts, add domains without a proof, and replace the master key
     Operator,
 }
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::support::{Person, Platform, Project, skep};
 
 /// Every command.
-const COMMANDS: [&str; 23] = [
+const COMMANDS: [&str; 24] = [
     "init",
     "dev",
     "deploy",
@@ -23,6 +23,7 @@ const COMMANDS: [&str; 23] = [
     "logout",
     "whoami",
     "token",
+    "master-key",
     "env",
     "serve",
     "service",
@@ -136,7 +137,9 @@ async fn completions_and_pages_know_every_command() {
     let pages = folder.path().join("pages");
     let main = std::fs::read_to_string(pages.join("skep.1")).expect("a page");
     for command in COMMANDS {
-        assert!(main.contains(&format!("skep\\-{command}")), "{command} is not in the manual");
+        // roff writes a hyphen as \-.
+        let escaped = command.replace('-', "\\-");
+        assert!(main.contains(&format!("skep\\-{escaped}")), "{command} is not in the manual");
         assert!(pages.join(format!("skep-{command}.1")).exists(), "{command} has no page");
     }
     assert!(pages.join("skep-secret-put.1").exists());

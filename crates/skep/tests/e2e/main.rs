@@ -13,6 +13,7 @@ mod cli_live;
 mod crash;
 mod inspector;
 mod keys;
+mod master_key;
 mod project;
 mod promotion;
 mod reload;
