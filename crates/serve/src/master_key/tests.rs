@@ -55,8 +55,7 @@ impl Site {
         let said: Arc<Mutex<Vec<String>>> = Arc::default();
         let saying = Arc::clone(&said);
         self.keeper.clone().after_start(Arc::new(move |line| saying.lock().unwrap().push(line.to_owned()))).await;
-        let said = said.lock().unwrap().clone();
-        said
+        said.lock().unwrap().clone()
     }
 
     /// Whether every version's secret can be read with the keys that are known.
@@ -112,7 +111,7 @@ async fn a_key_in_a_file_is_replaced() {
     assert_eq!(site.said().await, [""; 0], "nothing was to be done");
     let rotated = site.keeper.rotate(site.actor().await).await.unwrap();
     assert_eq!((&[rotated.former.clone()][..], rotated.resealed.secrets), (&before[..], 1));
-    assert_eq!(site.names(), [rotated.key.clone()]);
+    assert_eq!(site.names(), std::slice::from_ref(&rotated.key));
     assert!(site.is_readable().await);
     // And again: the file is known to hold what was written.
     let again = site.keeper.rotate(site.actor().await).await.unwrap();

@@ -177,7 +177,7 @@ async fn a_manifest_that_lies() {
     assert!(!exists(&platform, "site").await);
     // A token that was changed is none.
     let (status, code, _) = refused(&put_assets(&platform, &format!("{token}x")).await);
-    assert_eq!((status, code), (401, 10000));
+    assert_eq!((status, code), (401, 10066));
 }
 
 #[tokio::test]
