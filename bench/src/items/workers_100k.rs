@@ -85,7 +85,8 @@ fn name(number: usize) -> String {
 async fn load(data: &Path, account: &str) -> Result<(), Box<dyn Error>> {
     let key = fs::read_to_string(data.join("master-key"))?;
     let store = Store::open(data, MasterKeys::parse([key.as_str()])?).await?;
-    let file = store.files().write(b"export default { fetch: () => new Response(\"hi\") };")?;
+    let hold = store.hold();
+    let file = hold.write(b"export default { fetch: () => new Response(\"hi\") };")?;
     let module =
         StoredModule { name: "index.js".to_owned(), kind: ModuleKind::Script, file, source_map: None, code: None };
     let content = Content {

@@ -9,7 +9,7 @@ use multer::{Constraints, Multipart, SizeLimit};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use skep_exchange::Body;
-use skep_store::{Annotations, BindingRecord, Content, FileHash, ModuleKind, NewVersion, Store, StoredModule};
+use skep_store::{Annotations, BindingRecord, Content, FileHash, Hold, ModuleKind, NewVersion, Store, StoredModule};
 use skep_worker::{EntryFormat, Limits, Module, ModuleContent};
 
 use crate::call::Call;
@@ -252,15 +252,15 @@ fn content(name: &str, part: &Part, map: Option<&Part>) -> ApiResult<ModuleConte
 }
 
 impl Upload {
-    /// The version, its modules written to the disk.
-    pub(crate) async fn store(self, store: &Store) -> ApiResult<(NewVersion, Vec<Module>, Metadata)> {
+    /// The version, its modules written to the disk and held.
+    pub(crate) async fn store(self, store: &Store, hold: &Hold) -> ApiResult<(NewVersion, Vec<Module>, Metadata)> {
         let Self { mut metadata, main, format, modules } = self;
         let written = modules.clone();
-        let stored = store.with_files(move |files| {
+        let stored = store.with_hold(hold, move |hold| {
             let write = |module: &Module| {
                 let (kind, bytes, map) = raw(&module.content);
-                let source_map = map.map(|map| files.write(map)).transpose()?;
-                Ok(StoredModule { name: module.name.clone(), kind, file: files.write(bytes)?, source_map, code: None })
+                let source_map = map.map(|map| hold.write(map)).transpose()?;
+                Ok(StoredModule { name: module.name.clone(), kind, file: hold.write(bytes)?, source_map, code: None })
             };
             written.iter().map(write).collect()
         });

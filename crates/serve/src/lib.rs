@@ -19,6 +19,7 @@ mod service;
 mod settings;
 mod stop;
 mod trial;
+mod unused;
 
 use std::io;
 use std::net::SocketAddr;
@@ -178,6 +179,7 @@ async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), Se
             tails.sweep();
         }
     });
+    tokio::spawn(unused::run(store.clone(), Arc::clone(&tell)));
     tokio::spawn(promote::run(store.clone(), eyes, changed, Arc::clone(&tell)));
     tokio::spawn(cron::run(Arc::clone(&pool), store.clone(), Arc::clone(&tell)));
     announce(settings, &addresses, &admin, &directory, begun, &tell);

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use sqlx::{Connection as _, Row as _};
 
-use crate::{FileHash, Store, StoreResult};
+use crate::{FileHash, Store, StoreResult, Timestamp};
 
 /// One content.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,14 +24,16 @@ pub struct AssetContent {
 }
 
 impl Store {
-    /// Notes contents that an account has uploaded. Their files are on the disk.
+    /// Notes contents that an account has uploaded. Their files are held, and a manifest that lists them is kept
+    /// ([`Store::keep_assets`]): what no manifest lists goes again.
     ///
     /// # Errors
-    /// When the database fails.
+    /// [`StoreError::Corrupt`](crate::StoreError::Corrupt) when a file is not there.
     pub async fn put_assets(&self, account: &str, contents: &[AssetContent]) -> StoreResult<()> {
         let mut writer = self.write().await;
         let mut transaction = writer.begin().await?;
         for content in contents {
+            self.expect_file(&mut transaction, &content.file).await?;
             sqlx::query("INSERT INTO asset_contents (account_id, hash, encoding, file, size, content_type) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (account_id, hash, encoding) DO UPDATE SET file = excluded.file, size = excluded.size, content_type = excluded.content_type")
                 .bind(account)
                 .bind(&content.hash)
@@ -45,7 +47,34 @@ impl Store {
         Ok(transaction.commit().await?)
     }
 
-    /// Those of these assets that an account has, with all their codings.
+    /// Keeps a manifest, which somebody holds, and every asset of it that the account has or gets, until a time at least: what is
+    /// told of the assets afterwards remains true so long. A version that is committed keeps its own for itself.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`](crate::StoreError::Corrupt) when the manifest is not there.
+    pub async fn keep_assets(&self, account: &str, manifest: &FileHash, until: Timestamp) -> StoreResult<()> {
+        let mut writer = self.write().await;
+        let mut transaction = writer.begin().await?;
+        self.expect_file(&mut transaction, manifest).await?;
+        let kept = sqlx::query("UPDATE asset_manifests SET expires_on = CASE WHEN expires_on < $1 THEN $1 ELSE expires_on END WHERE account_id = $2 AND file = $3 AND version_id IS NULL")
+            .bind(until)
+            .bind(account)
+            .bind(manifest.as_str())
+            .execute(&mut *transaction)
+            .await?;
+        if kept.rows_affected() == 0 {
+            sqlx::query("INSERT INTO asset_manifests (account_id, file, expires_on) VALUES ($1, $2, $3)")
+                .bind(account)
+                .bind(manifest.as_str())
+                .bind(until)
+                .execute(&mut *transaction)
+                .await?;
+        }
+        Ok(transaction.commit().await?)
+    }
+
+    /// Those of these assets that an account has, with all their codings. They stay if a manifest that lists them was kept before
+    /// ([`Store::keep_assets`]).
     ///
     /// # Errors
     /// When the database fails.

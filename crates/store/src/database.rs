@@ -9,7 +9,7 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Row as _};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, MutexGuard, OwnedMutexGuard};
 
 use crate::feed::{Change, Listener};
 use crate::files::Files;
@@ -21,14 +21,14 @@ const BUSY: Duration = Duration::from_secs(5);
 /// Connections that read.
 const READERS: u32 = 4;
 /// The scripts that make the database, oldest first. What has run somewhere is never changed: another one is added.
-const SCHEMAS: &[&str] = &[include_str!("schema.sql"), include_str!("promotions.sql")];
+const SCHEMAS: &[&str] = &[include_str!("schema.sql"), include_str!("promotions.sql"), include_str!("unused.sql")];
 
 /// The store. Cheap to clone.
 #[derive(Clone)]
 pub struct Store(Arc<Inner>);
 
 struct Inner {
-    writer: Mutex<SqliteConnection>,
+    writer: Arc<Mutex<SqliteConnection>>,
     readers: SqlitePool,
     files: Arc<Files>,
     /// Replaced by who holds the writer.
@@ -60,8 +60,13 @@ impl Store {
         let mut writer = options.clone().connect().await?;
         migrate(&mut writer).await?;
         let readers = SqlitePoolOptions::new().max_connections(READERS).connect_lazy_with(options.read_only(true));
+<<<<<<< HEAD
         let (keys, listeners) = (RwLock::new(Arc::new(keys)), RwLock::default());
         Ok(Self(Arc::new(Inner { writer: Mutex::new(writer), readers, files, keys, listeners })))
+=======
+        let listeners = RwLock::default();
+        Ok(Self(Arc::new(Inner { writer: Arc::new(Mutex::new(writer)), readers, files, keys, listeners })))
+>>>>>>> aba3742 (Files that nothing refers to are removed a day later, beside uploads; what an upload holds or a session was told stays)
     }
 
     /// The files of modules and assets.
@@ -69,7 +74,7 @@ impl Store {
         &self.0.files
     }
 
-    /// Runs what reads or writes files on a thread that may block.
+    /// Runs what reads files on a thread that may block. For writing there is [`Store::with_hold`].
     ///
     /// # Errors
     /// Those of the function.
@@ -107,6 +112,11 @@ impl Store {
         self.0.writer.lock().await
     }
 
+    /// The same for who takes it along to another thread.
+    pub(crate) async fn write_elsewhere(&self) -> OwnedMutexGuard<SqliteConnection> {
+        Arc::clone(&self.0.writer).lock_owned().await
+    }
+
     pub(crate) fn add_listener(&self, listener: Listener) {
         self.0.listeners.write().unwrap_or_else(PoisonError::into_inner).push(listener);
     }
@@ -128,4 +138,33 @@ async fn migrate(connection: &mut SqliteConnection) -> StoreResult<()> {
         sqlx::raw_sql(AssertSqlSafe(whole)).execute(&mut *connection).await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use sqlx::AssertSqlSafe;
+
+    use crate::{Actor, MasterKeys, Store, StoreError};
+
+    #[tokio::test]
+    async fn a_full_database_is_said_and_nothing_is_changed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let keys = MasterKeys::parse([MasterKeys::generate().reveal()]).expect("a key");
+        let store = Store::open(folder.path(), keys).await.expect("a store");
+        let account = store.create_account("test", "Skep", "dev").await.expect("an account");
+        // SQLite answers so when the disk is full. <https://www.sqlite.org/pragma.html#pragma_max_page_count>
+        let room = async |pages: u32| {
+            let pragma = AssertSqlSafe(format!("PRAGMA max_page_count = {pages}"));
+            sqlx::raw_sql(pragma).execute(&mut *store.write().await).await.expect("set");
+        };
+        let (actor, long) = (Actor::platform(&account.id, "test"), json!("x".repeat(100_000)));
+        let entries = async || store.audit(&account.id, None, 10).await.expect("readers go on").len();
+        room(1).await;
+        assert!(matches!(store.note(&actor, "test", "x", &long).await, Err(StoreError::Full)));
+        assert_eq!(entries().await, 1);
+        room(1_000_000).await;
+        store.note(&actor, "test", "x", &long).await.expect("there is room again");
+        assert_eq!(entries().await, 2);
+    }
 }

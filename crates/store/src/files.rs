@@ -1,7 +1,9 @@
 //! Files that are named by the hash of what they hold: modules, assets, code caches.
 //!
 //! A file is written under another name, flushed to the disk and then renamed, so that a name never stands for half of a
-//! file. Reading checks the hash. Calls block: they belong on a thread that may.
+//! file. Reading checks the hash. Calls block: they belong on a thread that may. Who writes holds what it writes ([`Hold`]).
+//!
+//! [`Hold`]: crate::Hold
 
 use std::fmt;
 use std::fs::{self, File};
@@ -12,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::hold::Held;
 use crate::{StoreError, StoreResult};
 
 /// The BLAKE3 hash of a file's content, in hexadecimal.
@@ -57,6 +60,7 @@ impl From<FileHash> for String {
 pub struct Files {
     folder: PathBuf,
     next: AtomicU64,
+    held: Held,
 }
 
 /// Files that are being written.
@@ -76,29 +80,40 @@ impl Files {
             fs::create_dir_all(&unfinished)
         };
         prepare().map_err(|error| StoreError::directory(&unfinished, error))?;
-        Ok(Self { folder, next: AtomicU64::new(0) })
+        Ok(Self { folder, next: AtomicU64::new(0), held: Held::default() })
     }
 
     fn path(&self, hash: &FileHash) -> PathBuf {
         self.folder.join(&hash.0[..2]).join(&hash.0)
     }
 
-    /// Writes a content. When this returns it is on the disk.
+    /// Which files must not be removed, whoever refers to them.
+    pub(crate) fn held(&self) -> &Held {
+        &self.held
+    }
+
+    /// Whether there is a file of that name.
+    pub(crate) fn is_there(&self, hash: &FileHash) -> bool {
+        self.path(hash).exists()
+    }
+
+    /// Writes a content, whose hash this is and which is held. When this returns it is on the disk.
     ///
     /// # Errors
     /// When the disk is full or cannot be written.
-    pub fn write(&self, content: &[u8]) -> StoreResult<FileHash> {
-        let hash = FileHash::of(content);
-        let path = self.path(&hash);
+    pub(crate) fn write(&self, hash: &FileHash, content: &[u8]) -> StoreResult<()> {
+        let path = self.path(hash);
+        let parent = path.parent().unwrap_or(&self.folder);
         let fail = |error| StoreError::directory(&path, error);
+        let keep_name = || sync_folder(parent).and_then(|()| sync_folder(&self.folder));
         match fs::read(&path) {
-            Ok(found) if found == content => return Ok(hash),
+            // Who wrote it may not have come so far.
+            Ok(found) if found == content => return keep_name().map_err(fail),
             // What is there is damaged: it is replaced.
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(fail(error)),
         }
-        let parent = path.parent().unwrap_or(&self.folder);
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let unfinished = self.folder.join(UNFINISHED).join(format!("{hash}.{number}"));
         let write = || -> io::Result<()> {
@@ -107,15 +122,13 @@ impl Files {
             file.write_all(content)?;
             file.sync_all()?;
             fs::rename(&unfinished, &path)?;
-            sync_folder(parent)?;
-            sync_folder(&self.folder)
+            keep_name()
         };
         write().map_err(|error| {
             // What is left of it goes at the next start at the latest.
             let _ = fs::remove_file(&unfinished);
             fail(error)
-        })?;
-        Ok(hash)
+        })
     }
 
     /// Reads a file and checks it.
@@ -135,6 +148,47 @@ impl Files {
         }
         Ok(content.into())
     }
+
+    /// The files whose names begin with these two hexadecimal digits.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub(crate) fn list(&self, digits: &str) -> StoreResult<Vec<FileHash>> {
+        let folder = self.folder.join(digits);
+        let fail = |error| StoreError::directory(&folder, error);
+        let entries = match fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(fail(error)),
+        };
+        let mut found = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(fail)?.file_name();
+            // What has another name is not ours.
+            found.extend(name.into_string().ok().and_then(|name| FileHash::try_from(name).ok()));
+        }
+        Ok(found)
+    }
+
+    /// Removes those files that nobody holds. Gives how many, and their bytes.
+    ///
+    /// # Errors
+    /// When one cannot be removed; those before it are.
+    pub(crate) fn remove_unheld(&self, hashes: &[FileHash]) -> StoreResult<(u64, u64)> {
+        // Who wants to hold one of them meanwhile waits, and then finds it gone.
+        let held = self.held.lock();
+        let (mut files, mut bytes) = (0, 0);
+        for hash in hashes.iter().filter(|hash| !held.contains_key(hash)) {
+            let path = self.path(hash);
+            let removed = fs::metadata(&path).and_then(|found| fs::remove_file(&path).map(|()| found.len()));
+            match removed {
+                Ok(size) => (files, bytes) = (files + 1, bytes + size),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(StoreError::directory(&path, error)),
+            }
+        }
+        Ok((files, bytes))
+    }
 }
 
 /// Makes new names in a folder last. <https://man7.org/linux/man-pages/man2/fsync.2.html>
@@ -144,19 +198,63 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{FileHash, Files};
+    use super::{FileHash, Files, UNFINISHED};
     use crate::StoreError;
+
+    fn write(files: &Files, content: &[u8]) -> Result<FileHash, StoreError> {
+        let hash = FileHash::of(content);
+        files.write(&hash, content).map(|()| hash)
+    }
 
     #[test]
     fn a_file_is_read_as_it_was_written_and_damage_is_seen() {
         let folder = tempfile::tempdir().expect("a folder");
         let files = Files::open(folder.path().join("files")).expect("opened");
-        let hash = files.write(b"hello").expect("written");
-        assert_eq!(hash, files.write(b"hello").expect("written again"));
+        let hash = write(&files, b"hello").expect("written");
+        assert_eq!(hash, write(&files, b"hello").expect("written again"));
         assert_eq!(files.read(&hash).expect("read"), "hello");
         std::fs::write(files.path(&hash), b"jello").expect("damaged");
         assert!(matches!(files.read(&hash), Err(StoreError::Corrupt { name }) if name == hash.to_string()));
         assert!(matches!(files.read(&FileHash::of(b"other")), Err(StoreError::Corrupt { .. })));
+    }
+
+    #[test]
+    fn what_was_half_written_is_gone_after_the_next_start() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let files = Files::open(folder.path().to_owned()).expect("opened");
+        let hash = write(&files, b"whole").expect("written");
+        let half = folder.path().join(UNFINISHED).join(format!("{}.7", FileHash::of(b"never finished")));
+        std::fs::write(&half, b"never fin").expect("written");
+        let again = Files::open(folder.path().to_owned()).expect("opened");
+        assert!(!half.exists());
+        assert_eq!(again.read(&hash).expect("read"), "whole");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_full_disk_is_said_and_leaves_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let files = Files::open(folder.path().to_owned()).expect("opened");
+        let hash = FileHash::of(b"hello");
+        // The first file that is written is this one. <https://man7.org/linux/man-pages/man4/full.4.html>
+        let unfinished = folder.path().join(UNFINISHED).join(format!("{hash}.0"));
+        std::os::unix::fs::symlink("/dev/full", &unfinished).expect("a link");
+        assert!(matches!(write(&files, b"hello"), Err(StoreError::Full)));
+        assert!(!files.is_there(&hash) && std::fs::symlink_metadata(&unfinished).is_err());
+        write(&files, b"hello").expect("there is room again");
+        assert_eq!(files.read(&hash).expect("read"), "hello");
+    }
+
+    #[test]
+    fn what_is_held_is_not_removed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let files = Files::open(folder.path().to_owned()).expect("opened");
+        let [one, two] = [b"one", b"two"].map(|content| write(&files, content).expect("written"));
+        files.held().lock().insert(one.clone(), 1);
+        let gone = FileHash::of(b"gone");
+        assert_eq!(files.remove_unheld(&[one.clone(), gone, two.clone()]).expect("removed"), (1, 3));
+        assert!(files.is_there(&one) && !files.is_there(&two));
+        assert_eq!(files.list(&one.as_str()[..2]).expect("listed"), [one]);
     }
 
     #[test]

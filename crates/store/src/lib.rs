@@ -5,6 +5,9 @@
 //! room knows SQL. A change is one transaction; its files are on disk before it begins, so that after a crash it is there
 //! completely or not at all. Who serves requests does not ask the store: it is told of each change ([`Store::subscribe`])
 //! in the order of the commits, before the change is acknowledged.
+//!
+//! A file stays as long as a row refers to it or somebody holds it ([`Hold`]); what nobody needs any more is removed now and then
+//! ([`Store::remove_unused`]).
 
 #![forbid(unsafe_code)]
 
@@ -17,6 +20,7 @@ mod domains;
 mod error;
 mod feed;
 mod files;
+mod hold;
 mod load;
 mod namespaces;
 mod promotions;
@@ -25,6 +29,8 @@ mod rotation;
 mod schedules;
 mod seal;
 mod tokens;
+mod unused;
+mod uses;
 mod versions;
 mod workers;
 
@@ -37,6 +43,7 @@ pub use domains::{Domain, Route, Zone};
 pub use error::{StoreError, StoreResult};
 pub use feed::{Change, LiveWorker, Share};
 pub use files::{FileHash, Files};
+pub use hold::Hold;
 pub use load::LoadError;
 pub use namespaces::{Namespace, NamespaceKind};
 pub use promotions::{NewPromotion, Progress, Promotion, PromotionState, RollbackOn, RunningPromotion};
@@ -45,6 +52,7 @@ pub use rotation::{Resealed, SealedUnder};
 pub use schedules::Schedule;
 pub use seal::{KeyError, MasterKeys};
 pub use tokens::{NewToken, Permission, Token};
+pub use unused::Removed;
 pub use versions::{
     Annotations, AssetsRecord, BindingRecord, Content, Deployment, ModuleKind, NewDeployment, NewVersion, StoredModule,
     VersionRecord,

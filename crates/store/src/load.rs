@@ -11,7 +11,7 @@ use skep_worker::{
 };
 use uuid::Uuid;
 
-use crate::{BindingRecord, Content, Files, ModuleKind, Store, StoreError, StoreResult, StoredModule, VersionRecord};
+use crate::{BindingRecord, Content, Hold, ModuleKind, Store, StoreError, StoreResult, StoredModule, VersionRecord};
 
 /// Why a version cannot be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -79,12 +79,12 @@ impl Store {
     ///
     /// # Errors
     /// When the disk is full or cannot be written.
-    pub async fn keep_code(&self, content: &mut Content, code: Vec<(String, Bytes)>) -> StoreResult<()> {
-        let write = move |files: &Files| {
-            let write = |(name, code): (String, Bytes)| Ok((name, files.write(&code)?));
+    pub async fn keep_code(&self, hold: &Hold, content: &mut Content, code: Vec<(String, Bytes)>) -> StoreResult<()> {
+        let write = move |hold: &Hold| {
+            let write = |(name, code): (String, Bytes)| Ok((name, hold.write(&code)?));
             code.into_iter().map(write).collect::<StoreResult<HashMap<_, _>>>()
         };
-        let mut written = self.with_files(write).await?;
+        let mut written = self.with_hold(hold, write).await?;
         for module in &mut content.modules {
             module.code = written.remove(&module.name);
         }

@@ -66,7 +66,7 @@ pub struct StoredModule {
 /// A version's static assets.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AssetsRecord {
-    /// The file that lists them.
+    /// The file that lists them: JSON, an object of paths, each with the `hash` of an asset.
     pub manifest: FileHash,
     /// How they are served: `html_handling`, `_headers` and so on, as it was sent.
     pub config: Value,
@@ -98,6 +98,15 @@ pub struct Content {
     /// What else the upload said, as it was sent: placement, migrations and so on.
     #[serde(default)]
     pub other: Map<String, Value>,
+}
+
+impl Content {
+    /// The files that it consists of. One may be named more than once.
+    pub fn files(&self) -> impl Iterator<Item = &FileHash> {
+        let modules = self.modules.iter();
+        let files = modules.flat_map(|module| [Some(&module.file), module.source_map.as_ref(), module.code.as_ref()]);
+        files.flatten().chain(self.assets.as_ref().map(|assets| &assets.manifest))
+    }
 }
 
 /// One binding of a version.

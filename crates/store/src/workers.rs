@@ -133,7 +133,8 @@ impl Store {
     /// Adds a version, makes its Worker if there is none, and deploys it if `deploy` says how. All or nothing.
     ///
     /// # Errors
-    /// [`StoreError::Inherit`] when it wants a binding that the version before does not have.
+    /// [`StoreError::Inherit`] when it wants a binding that the version before does not have, [`StoreError::Corrupt`] when one of its
+    /// files is not there, [`StoreError::Conflict`] when nobody keeps its static assets.
     pub async fn commit_version(
         &self,
         actor: &Actor,
@@ -365,8 +366,9 @@ impl Store {
             .bind(json(&version.annotations)?)
             .bind(json(&version.content)?)
             .bind(json(&version.bindings)?)
-            .execute(transaction)
+            .execute(&mut *transaction)
             .await?;
+        self.note_files_of(transaction, &worker.account_id, &version).await?;
         Ok(version)
     }
 

@@ -44,7 +44,7 @@ async fn open(folder: &Path, keys: &[&Secret]) -> Store {
 
 /// A version of one module.
 fn version(store: &Store, source: &str, bindings: Vec<BindingRecord>) -> NewVersion {
-    let file = store.files().write(source.as_bytes()).expect("written");
+    let file = store.hold().write(source.as_bytes()).expect("written");
     let content = Content {
         main: "index.js".to_owned(),
         service_worker: false,

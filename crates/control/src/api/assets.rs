@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use skep_assets::manifest::{File, ManifestBuilder, Variants};
 use skep_assets::{AssetHash, Encoding, Manifest, compress};
-use skep_store::{AssetContent, AssetsRecord, FileHash, Permission, StoreError};
+use skep_store::{AssetContent, AssetsRecord, FileHash, Hold, Permission, StoreError};
 
 use crate::answer::Answer;
 use crate::call::Call;
@@ -24,6 +24,8 @@ use crate::upload::AssetsSent;
 
 /// How long a session lasts, in seconds.
 const SESSION: u64 = 3600;
+/// How long its assets are kept beyond that, in seconds: the version that has its token may take a while to be committed.
+const KEPT_LONGER: u64 = 3600;
 /// The most files and bytes that are asked for in one request.
 const BUCKET_FILES: usize = 200;
 const BUCKET_BYTES: u64 = 24 * 1024 * 1024;
@@ -91,6 +93,12 @@ fn no_session() -> ApiError {
     ApiError::new(StatusCode::UNAUTHORIZED, NO_SESSION, message)
 }
 
+/// Keeps the assets of a manifest for as long as a token of now.
+async fn keep(call: &Call, manifest: &FileHash) -> ApiResult<()> {
+    let until = (now() + SESSION + KEPT_LONGER) * 1000;
+    Ok(call.store().keep_assets(call.account(), manifest, i64::try_from(until).unwrap_or(i64::MAX)).await?)
+}
+
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs())
 }
@@ -107,6 +115,11 @@ async fn open(mut call: Call) -> ApiResult {
         .map_err(|error| ApiError::bad(format!("the manifest is not as expected: {error}")))?;
     // Paths, sizes, and how many there are.
     build(&opening.manifest, |file| file.clone())?;
+    let kept = serde_json::to_vec(&opening.manifest).map_err(StoreError::from)?;
+    let hold = call.store().hold();
+    let manifest = call.store().with_hold(&hold, move |hold| hold.write(&kept)).await?;
+    // What is said to be there from here on stays there.
+    keep(&call, &manifest).await?;
     let hashes: Vec<String> = unique(&opening.manifest).into_keys().map(|hash| hash.to_string()).collect();
     let there = call.store().assets_of(call.account(), &hashes).await?;
     let mut missing: Vec<(String, u64)> = unique(&opening.manifest)
@@ -115,8 +128,6 @@ async fn open(mut call: Call) -> ApiResult {
         .filter(|(hash, _)| !there.contains_key(hash))
         .collect();
     missing.sort();
-    let kept = serde_json::to_vec(&opening.manifest).map_err(StoreError::from)?;
-    let manifest = call.store().with_files(move |files| files.write(&kept)).await?;
     let claims = Claims {
         sub: call.account().to_owned(),
         script: call.worker_name().to_owned(),
@@ -206,16 +217,17 @@ async fn upload(mut call: Call) -> ApiResult {
         let content_type = Some(part.content_type).filter(|kind| !kind.is_empty() && kind != "application/null");
         received.push(Received { hash, content_type, content: content.into() });
     }
+    let hold = call.store().hold();
     let stored = call
         .store()
-        .with_files(move |files| {
+        .with_hold(&hold, move |hold| {
             let mut stored = Vec::new();
             for file in received {
                 let mut keep = |encoding: Encoding, content: &[u8]| -> Result<(), StoreError> {
                     stored.push(AssetContent {
                         hash: file.hash.to_string(),
                         encoding: encoding.name().to_owned(),
-                        file: files.write(content)?,
+                        file: hold.write(content)?,
                         size: content.len() as u64,
                         content_type: file.content_type.clone(),
                     });
@@ -237,6 +249,7 @@ async fn upload(mut call: Call) -> ApiResult {
     if there.len() < hashes.len() {
         return Ok(Answer::ok(json!({ "jwt": Value::Null })).with_status(StatusCode::ACCEPTED));
     }
+    keep(&call, &claims.manifest).await?;
     let complete = Claims { complete: true, exp: now() + SESSION, ..claims };
     Ok(Answer::ok(json!({ "jwt": sign(&call, &complete)? })).with_status(StatusCode::CREATED))
 }
@@ -267,8 +280,9 @@ async fn parts(call: &mut Call) -> ApiResult<Vec<Part>> {
     Ok(parts)
 }
 
-/// The static assets of a version: the manifest of a session that is complete, with the variants that are stored.
-pub(crate) async fn record(call: &Call, sent: &AssetsSent) -> ApiResult<AssetsRecord> {
+/// The static assets of a version: the manifest of a session that is complete, with the variants that are stored. They are kept until
+/// the version is committed.
+pub(crate) async fn record(call: &Call, hold: &Hold, sent: &AssetsSent) -> ApiResult<AssetsRecord> {
     let token =
         sent.jwt.as_deref().ok_or_else(|| ApiError::bad("\"assets\" has no \"jwt\": upload the files first"))?;
     let claims = verify(call, token)?;
@@ -295,6 +309,7 @@ pub(crate) async fn record(call: &Call, sent: &AssetsSent) -> ApiResult<AssetsRe
         file
     })?;
     let bytes = serde_json::to_vec(&manifest).map_err(StoreError::from)?;
-    let manifest = call.store().with_files(move |files| files.write(&bytes)).await?;
+    let manifest = call.store().with_hold(hold, move |hold| hold.write(&bytes)).await?;
+    keep(call, &manifest).await?;
     Ok(AssetsRecord { manifest, config })
 }

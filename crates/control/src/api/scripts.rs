@@ -62,7 +62,9 @@ pub(crate) async fn commit(call: &mut Call, deploy: bool) -> ApiResult<Committed
     check_name(&name)?;
     let upload = upload::read(call).await?;
     let found = call.store().worker(call.account(), &name).await?;
-    let (mut new, modules, metadata) = upload.store(call.store()).await?;
+    // Until the version is committed nothing else refers to what is written.
+    let hold = call.store().hold();
+    let (mut new, modules, metadata) = upload.store(call.store(), &hold).await?;
     if metadata.keep_bindings.is_none() {
         // Wrangler 3 and 4.86 do not say so, and rely on it.
         new.keep_bindings = vec!["secret_text".to_owned(), "secret_key".to_owned()];
@@ -74,7 +76,7 @@ pub(crate) async fn commit(call: &mut Call, deploy: bool) -> ApiResult<Committed
         new.content.assets = before.content.assets;
     }
     if let Some(sent) = &metadata.assets {
-        new.content.assets = Some(super::assets::record(call, sent).await?);
+        new.content.assets = Some(super::assets::record(call, &hold, sent).await?);
     }
     if !new.content.main.is_empty() {
         let (id, bindings) = call.store().preview_bindings(found.as_ref(), &new).await?;
@@ -94,11 +96,12 @@ pub(crate) async fn commit(call: &mut Call, deploy: bool) -> ApiResult<Committed
             call.control.runtime.trials.start(version).await.map_err(|failure| ApiError::script(failure.0))?;
         new.content.handlers = started.handlers;
         new.content.startup_time_ms = started.startup_time_ms;
-        call.store().keep_code(&mut new.content, started.code).await?;
+        call.store().keep_code(&hold, &mut new.content, started.code).await?;
     }
     let actor = call.actor();
     let annotations = new.annotations.clone();
     let mut committed = call.store().commit_version(&actor, &name, new, None).await?;
+    drop(hold);
     if let Some(change) = settings(&metadata, &committed.worker.settings) {
         committed.worker = call.store().update_worker(&actor, &name, |worker| worker.settings = change).await?;
     }

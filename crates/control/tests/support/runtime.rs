@@ -1,0 +1,75 @@
+//! In place of those who run Workers: nothing is run.
+
+use skep_control::{
+    Checking, Crons, Preparation, Proofs, Rotated, Rotating, RotationError, Rotations, Running, Runtime, Started,
+    Trial, Trials, Unproved,
+};
+use skep_observe::Tails;
+use skep_store::{Actor, MasterKeys, Store};
+use skep_worker::Version;
+use uuid::Uuid;
+
+/// Starts nothing: no script gets so far in these tests.
+struct NoTrials;
+
+impl Trials for NoTrials {
+    fn start(&self, _: Version) -> Trial<'_> {
+        Box::pin(std::future::ready(Ok(Started::default())))
+    }
+
+    fn prepare(&self, _: Uuid, _: Uuid) -> Preparation<'_> {
+        Box::pin(std::future::ready(()))
+    }
+}
+
+/// Runs nothing.
+struct Nobody;
+
+impl Crons for Nobody {
+    fn run<'t>(&'t self, _: &'t str, _: &'t str, _: &'t str, _: i64) -> Running<'t> {
+        Box::pin(std::future::ready(None))
+    }
+}
+
+/// Finds the proof of domains that end in `.proved`.
+struct ProvedByName;
+
+impl Proofs for ProvedByName {
+    fn check<'c>(&'c self, domain: &'c str, challenge: &'c str) -> Checking<'c> {
+        let tried = ["DNS has no name", "the file answers 404"].map(|tried| format!("{tried} ({challenge})"));
+        let proved = domain.ends_with(".proved");
+        Box::pin(std::future::ready(if proved { Ok("dns".to_owned()) } else { Err(Unproved { tried: tried.into() }) }))
+    }
+}
+
+/// Keeps the master key nowhere but in the store. Refuses whoever is called `refused`.
+struct InMemory(Store);
+
+impl Rotations for InMemory {
+    fn kept_in(&self) -> &'static str {
+        "memory"
+    }
+
+    fn rotate(&self, actor: Actor) -> Rotating<'_> {
+        Box::pin(async move {
+            if actor.name == "refused" {
+                return Err(RotationError::Refused("put the new key there".to_owned()));
+            }
+            let former = self.0.take_master_key(&actor, &MasterKeys::generate()).await;
+            let former = former.map_err(|error| RotationError::Failed(error.to_string()))?;
+            let resealed = self.0.reseal().await.map_err(|error| RotationError::Failed(error.to_string()))?;
+            Ok(Rotated { key: self.0.master_key_name(), former, resealed })
+        })
+    }
+}
+
+/// All of them, for a store.
+pub(crate) fn none(store: Store) -> Runtime {
+    Runtime {
+        trials: Box::new(NoTrials),
+        crons: Box::new(Nobody),
+        proofs: Box::new(ProvedByName),
+        rotations: Box::new(InMemory(store)),
+        tails: Tails::start().expect("a thread"),
+    }
+}
