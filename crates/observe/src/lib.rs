@@ -23,6 +23,8 @@ pub use tails::{Channel, Connection, Refused, Tails};
 /// Text of an event's console lines and exceptions that is kept for who watches, in bytes. What comes later is left out.
 /// <https://developers.cloudflare.com/workers/platform/limits/#log-size>
 const MOST_TEXT: usize = 256 * 1024;
+/// What a console line or an exception counts beside its text, in bytes: many empty ones have no end either.
+const ENTRY: usize = 16;
 
 /// How loud a console line is. <https://console.spec.whatwg.org/#loglevel-severity>
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -157,7 +159,7 @@ pub struct Details {
     pub exceptions: Vec<Exception>,
     /// Whether lines or errors were left out, because they were too long together.
     pub truncated: bool,
-    /// Bytes of what is kept.
+    /// Bytes that what is kept counts, [`MOST_TEXT`] at most.
     text: usize,
 }
 
@@ -176,15 +178,16 @@ impl Details {
 
     /// Keeps an error, if there is room.
     pub fn exception(&mut self, exception: &Exception) {
-        if self.has_room(exception.message.len() + exception.stack.len()) {
+        if self.has_room(exception.name.len() + exception.message.len() + exception.stack.len()) {
             self.exceptions.push(exception.clone());
         }
     }
 
-    fn has_room(&mut self, more: usize) -> bool {
-        let room = self.text + more <= MOST_TEXT;
+    fn has_room(&mut self, text: usize) -> bool {
+        let more = self.text + text + ENTRY;
+        let room = more <= MOST_TEXT;
         if room {
-            self.text += more;
+            self.text = more;
         }
         self.truncated |= !room;
         room

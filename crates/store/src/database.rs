@@ -60,13 +60,8 @@ impl Store {
         let mut writer = options.clone().connect().await?;
         migrate(&mut writer).await?;
         let readers = SqlitePoolOptions::new().max_connections(READERS).connect_lazy_with(options.read_only(true));
-<<<<<<< HEAD
         let (keys, listeners) = (RwLock::new(Arc::new(keys)), RwLock::default());
-        Ok(Self(Arc::new(Inner { writer: Mutex::new(writer), readers, files, keys, listeners })))
-=======
-        let listeners = RwLock::default();
         Ok(Self(Arc::new(Inner { writer: Arc::new(Mutex::new(writer)), readers, files, keys, listeners })))
->>>>>>> aba3742 (Files that nothing refers to are removed a day later, beside uploads; what an upload holds or a session was told stays)
     }
 
     /// The files of modules and assets.

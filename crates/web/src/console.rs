@@ -57,7 +57,7 @@ pub(crate) fn op_exception(
     #[string] stack: &str,
 ) {
     let exception = Exception {
-        name: name.to_owned(),
+        name: shorten(name),
         message: shorten(message),
         stack: shorten(stack),
         limit: None,
