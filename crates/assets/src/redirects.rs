@@ -148,7 +148,8 @@ impl Redirect<'_> {
             location.push_str(own);
         } else if let Some(query) = query.filter(|query| !query.is_empty()) {
             location.push('?');
-            location.push_str(query);
+            // A client may send what is not ASCII; a URL has none. RFC 9110, section 10.2.2.
+            location.push_str(&ascii(query));
         }
         location.push_str(&rest[fragment..]);
         HeaderValue::from_bytes(location.as_bytes()).ok()
@@ -173,7 +174,7 @@ fn leads_back(from: &str, to: &str, html_handling: HtmlHandling) -> bool {
 }
 
 /// Percent-encodes what is not ASCII, control characters, and backslashes: browsers take `/\host` for `//host`, another site.
-fn ascii(text: &str) -> String {
+pub(crate) fn ascii(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_graphic() && byte != b'\\' {

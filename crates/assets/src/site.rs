@@ -9,7 +9,7 @@ use crate::lookup::{Lookup, Pages, not_found};
 use crate::manifest::{Asset, Manifest};
 use crate::path::{CanonicalPath, encode};
 use crate::problem::Problem;
-use crate::redirects::RedirectRules;
+use crate::redirects::{RedirectRules, ascii};
 
 /// Why the Worker gets a request. Only these requests are charged.
 /// <https://developers.cloudflare.com/workers/static-assets/billing-and-limitations/>
@@ -182,7 +182,7 @@ impl Site {
             None => return Some(route),
         };
         let location = match query {
-            Some(query) => HeaderValue::from_bytes(format!("{to}?{query}").as_bytes()),
+            Some(query) => HeaderValue::from_str(&format!("{to}?{}", ascii(query))),
             None => HeaderValue::from_str(&to),
         };
         // what a request's query holds, a header may hold too

@@ -37,6 +37,8 @@ async fn the_documented_redirects() {
         ("/products/1/x", 302, "/products?code=1&name=x"),
         // the request's query is kept where the destination has none
         ("/home301?a=1", 301, "/?a=1"),
+        // and is ASCII, as every URL is
+        ("/home301?a=h\u{44f}", 301, "/?a=h%D1%8F"),
         ("/querystrings?a=1", 301, "/?query=string"),
         ("/page/?a=1", 301, "/page2/?a=1#fragment"),
         ("/twitch?a=1", 302, "https://twitch.tv?a=1"),
