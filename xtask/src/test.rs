@@ -4,13 +4,13 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use crate::process::{self, cargo};
-use crate::{Outcome, demo, setup};
+use crate::{Outcome, demo, root, setup};
 
 /// Tools that cargo may not have yet: the subcommand, the package and its version.
 const TOOLS: [(&str, &str, &str); 2] = [("nextest", "cargo-nextest", "0.9.151"), ("deny", "cargo-deny", "0.20.2")];
 
 /// Programs of Debian's packages that tests use: the program and its package.
-const PROGRAMS: [(&str, &str); 1] = [("pebble", "pebble")];
+const PROGRAMS: [(&str, &str); 2] = [("pebble", "pebble"), ("python3", "python3-venv")];
 
 pub(crate) fn run() -> Outcome {
     setup::run()?;
@@ -22,6 +22,7 @@ pub(crate) fn run() -> Outcome {
     }
     process::run(&mut cargo(["fmt", "--all", "--check"]))?;
     demo::run()?;
+    process::run(&mut Command::new(root().join("deploy/test.sh")))?;
     process::run(&mut cargo(["nextest", "run", "--workspace"]))?;
     process::run(&mut cargo(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))?;
     process::run(&mut cargo(["deny", "check", "bans", "licenses", "sources"]))

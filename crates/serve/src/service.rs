@@ -188,4 +188,12 @@ mod tests {
             Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{error}"),
         }
     }
+
+    #[test]
+    fn the_committed_unit_is_fresh() {
+        let config = Some(PathBuf::from("/etc/skep/skep.toml"));
+        let program = PathBuf::from("/usr/local/bin/skep");
+        let unit = Service { program, config, master_key: None, grace_seconds: 30 }.unit().expect("a unit");
+        assert_eq!(unit, include_str!("../../../deploy/systemd/skep.service"));
+    }
 }
