@@ -244,3 +244,38 @@ async fn note_unused(transaction: &mut SqliteConnection, file: &FileHash, time: 
         .await?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::Unlisted;
+    use crate::{AssetContent, MasterKeys, Store};
+
+    #[tokio::test]
+    async fn a_manifest_that_comes_in_between_keeps_its_assets() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let keys = MasterKeys::parse([MasterKeys::generate().reveal()]).expect("a key");
+        let store = Store::open(folder.path(), keys).await.expect("a store");
+        let account = store.create_account("test", "Skep", "dev").await.expect("an account").id;
+        let hold = store.hold();
+        let hashes = ["1".repeat(32), "2".repeat(32)];
+        for hash in &hashes {
+            let file = hold.write(hash.as_bytes()).expect("written");
+            let encoding = "identity".to_owned();
+            let content = AssetContent { hash: hash.clone(), encoding, file, size: 32, content_type: None };
+            store.put_assets(&account, &[content]).await.expect("noted");
+        }
+        let mut unlisted = Unlisted { account: account.clone(), hashes: HashSet::from(hashes.clone()), seen: 0 };
+        store.leave_listed(&mut unlisted).await.expect("read");
+        assert_eq!(unlisted.hashes.len(), 2, "no manifest lists them");
+
+        // A session opens, and is told that one of them is there.
+        let manifest = format!(r#"{{ "/index.html": {{ "hash": "{}", "size": 32 }} }}"#, hashes[0]);
+        let manifest = hold.write(manifest.as_bytes()).expect("written");
+        store.keep_assets(&account, &manifest, i64::MAX).await.expect("kept");
+        store.forget(unlisted).await.expect("forgotten");
+        let there = store.assets_of(&account, &hashes).await.expect("read");
+        assert_eq!(there.into_keys().collect::<Vec<_>>(), hashes[..1]);
+    }
+}

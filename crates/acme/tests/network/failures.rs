@@ -163,7 +163,7 @@ async fn settings_that_cannot_be_used_say_why() {
     let refused = |settings: Settings| {
         let (known, tell) = (Arc::new(|_: &str| true), Arc::new(|_| ()));
         let made = Certificates::new(settings, known, None, tell, tokio::runtime::Handle::current());
-        made.err().expect("settings that cannot be used").to_string()
+        made.expect_err("settings that cannot be used").to_string()
     };
     let good = || Settings::new("https://ca.example/directory", folder.path());
     assert!(refused(Settings { directory_url: "http://ca.example/".to_owned(), ..good() }).contains("https://"));
