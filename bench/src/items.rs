@@ -1,6 +1,9 @@
 //! One file for each benchmark.
 
 mod assets_serve;
+mod burst;
+mod cold;
+mod density;
 mod deploy;
 mod hello;
 mod latency;
@@ -47,11 +50,17 @@ pub(crate) enum Item {
     Workers100k,
     /// Requests per second for a small static file through the platform
     AssetsServe,
+    /// The first request of a Worker
+    Cold,
+    /// From one request each second to as many as the cores can serve
+    Burst,
+    /// Memory of 1,000 loaded Workers
+    Density,
 }
 
 impl Item {
     /// All of them, in the order of the report.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Hello,
         Self::Latency,
         Self::Stream,
@@ -63,6 +72,9 @@ impl Item {
         Self::Deploy,
         Self::Workers100k,
         Self::AssetsServe,
+        Self::Cold,
+        Self::Burst,
+        Self::Density,
     ];
 
     /// The name on the command line.
@@ -83,6 +95,9 @@ impl Item {
             Self::Deploy => deploy::run(bench),
             Self::Workers100k => workers_100k::run(bench),
             Self::AssetsServe => assets_serve::run(bench),
+            Self::Cold => cold::run(bench),
+            Self::Burst => burst::run(bench),
+            Self::Density => density::run(bench),
         }
     }
 }

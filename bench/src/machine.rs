@@ -29,8 +29,8 @@ impl Cores {
         Ok(Self { all: list.to_owned(), server, load: cores.next().unwrap_or(server) })
     }
 
-    /// How many this process may use.
-    fn count(&self) -> usize {
+    /// How many servers may use that are not kept to one.
+    pub(crate) fn count(&self) -> usize {
         numbers(&self.all).len()
     }
 

@@ -54,8 +54,29 @@ pub(crate) const WORKERS_MEMORY: Promise =
 /// A small static file through `skep serve` in requests per second on one core, over a raw hyper server's.
 pub(crate) const ASSETS_SERVE: Promise = Promise { name: "assets-serve", bound: Bound::AtLeast(0.7), unit: "×" };
 
+/// The first request of a Worker, without spare isolates: median and 99th percentile.
+pub(crate) const COLD_P50: Promise = Promise { name: "cold-p50", bound: Bound::AtMost(4.0), unit: "ms" };
+pub(crate) const COLD_P99: Promise = Promise { name: "cold-p99", bound: Bound::AtMost(15.0), unit: "ms" };
+/// The same with spare isolates.
+pub(crate) const COLD_SPARE_P50: Promise = Promise { name: "cold-spare-p50", bound: Bound::AtMost(1.2), unit: "ms" };
+pub(crate) const COLD_SPARE_P99: Promise = Promise { name: "cold-spare-p99", bound: Bound::AtMost(5.0), unit: "ms" };
+/// The median first request of a Worker with a bundle of 1 MB.
+pub(crate) const COLD_LARGE: Promise = Promise { name: "cold-large", bound: Bound::AtMost(15.0), unit: "ms" };
+/// The 99th percentile of the first requests of 1,000 Workers, 16 in flight.
+pub(crate) const COLD_CROWD: Promise = Promise { name: "cold-crowd", bound: Bound::AtMost(100.0), unit: "ms" };
+/// Of all of these, how many failed.
+pub(crate) const COLD_CROWD_LOST: Promise = Promise { name: "cold-lost", bound: Bound::AtMost(0.0), unit: "requests" };
+/// The p99 half a second after a burst began, over the steady state's.
+pub(crate) const BURST: Promise = Promise { name: "burst", bound: Bound::AtMost(2.0), unit: "×" };
+/// Requests of bursts that failed.
+pub(crate) const BURST_LOST: Promise = Promise { name: "burst-lost", bound: Bound::AtMost(0.0), unit: "requests" };
+/// Memory for each of 1,000 loaded Workers, and what comes back when they have gone.
+pub(crate) const DENSITY: Promise = Promise { name: "density", bound: Bound::AtMost(2.8), unit: "MB" };
+pub(crate) const DENSITY_RETURNED: Promise =
+    Promise { name: "density-returned", bound: Bound::AtLeast(90.0), unit: "%" };
+
 /// All of them.
-pub(crate) const PROMISES: [Promise; 13] = [
+pub(crate) const PROMISES: [Promise; 24] = [
     HELLO_WORKERD,
     HELLO_DENO,
     LATENCY,
@@ -69,6 +90,17 @@ pub(crate) const PROMISES: [Promise; 13] = [
     WORKERS_START,
     WORKERS_MEMORY,
     ASSETS_SERVE,
+    COLD_P50,
+    COLD_P99,
+    COLD_SPARE_P50,
+    COLD_SPARE_P99,
+    COLD_LARGE,
+    COLD_CROWD,
+    COLD_CROWD_LOST,
+    BURST,
+    BURST_LOST,
+    DENSITY,
+    DENSITY_RETURNED,
 ];
 
 // === impl Promise ===

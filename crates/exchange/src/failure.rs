@@ -58,6 +58,11 @@ impl Failure {
         }
     }
 
+    /// The Worker's isolates are all busy, and the event waits no longer.
+    pub fn overloaded(exceeded: LimitExceeded) -> Self {
+        Self { code: ErrorCode::Overloaded, ..Self::limit(exceeded) }
+    }
+
     /// The Worker's code can never answer: nothing is pending that its handler waits for.
     pub fn hung() -> Self {
         Self {

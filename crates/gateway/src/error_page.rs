@@ -54,6 +54,9 @@ pub fn error_page(failure: &Failure, detail: Option<&str>) -> Response {
         ErrorCode::ScriptUnusable => {
             "The Worker for this address cannot handle this request. If you are its author, its log says why."
         }
+        ErrorCode::Overloaded => {
+            "The Worker for this address has more requests than it can handle. Try again in a moment. If you are its author, its log says which limit was reached."
+        }
     };
     let mut response = Page { status, title: &title, message, detail }.response();
     if status == StatusCode::SERVICE_UNAVAILABLE {

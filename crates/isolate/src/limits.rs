@@ -43,7 +43,10 @@ pub(crate) struct Verdict {
 
 /// Remembers the first limit that an isolate exceeded, and counts its memory.
 pub(crate) struct Guard {
-    limits: Limits,
+    /// The memory limit in bytes.
+    memory: usize,
+    /// The limits of CPU time, once there is a version.
+    cpu: OnceLock<CpuLimits>,
     life: Arc<Life>,
     starting: AtomicBool,
     isolate: OnceLock<v8::IsolateHandle>,
@@ -65,10 +68,18 @@ pub(crate) struct Guard {
     lost: AtomicBool,
 }
 
+/// The limits of CPU time of a version.
+struct CpuLimits {
+    startup: Duration,
+    event: Duration,
+}
+
 impl Guard {
-    pub(crate) fn new(limits: &Limits, life: &Arc<Life>) -> Arc<Self> {
+    /// Guards an isolate that may have this much memory, in bytes.
+    pub(crate) fn new(memory: usize, life: &Arc<Life>) -> Arc<Self> {
         Arc::new(Self {
-            limits: limits.clone(),
+            memory,
+            cpu: OnceLock::new(),
             life: Arc::clone(life),
             starting: AtomicBool::new(true),
             isolate: OnceLock::new(),
@@ -82,6 +93,12 @@ impl Guard {
             raised: AtomicBool::new(false),
             lost: AtomicBool::new(false),
         })
+    }
+
+    /// A version is about to be loaded.
+    pub(crate) fn set_limits(&self, limits: &Limits) {
+        // There is one version for an isolate, so they are set once.
+        let _ = self.cpu.set(CpuLimits { startup: limits.startup_cpu, event: limits.cpu });
     }
 
     pub(crate) fn set_isolate(&self, isolate: v8::IsolateHandle) {
@@ -111,7 +128,7 @@ impl Guard {
     }
 
     fn stop_for_memory(&self, used: usize) {
-        let allowed = self.limits.memory;
+        let allowed = self.memory;
         let exceeded =
             LimitExceeded { limit: Limit::Memory, allowed: allowed as u64, used: used.max(allowed + 1) as u64 };
         self.stop(Verdict { exceeded, event: None });
@@ -119,9 +136,11 @@ impl Guard {
 
     /// Stops the isolate for a turn that has taken this long and cannot be interrupted.
     pub(crate) fn stop_for_cpu(&self, used: Duration) {
+        // Without a version nothing is watched.
+        let Some(limits) = self.cpu.get() else { return };
         let (limit, allowed) = match self.starting.load(Ordering::Relaxed) {
-            true => (Limit::StartupCpu, self.limits.startup_cpu),
-            false => (Limit::Cpu, self.limits.cpu),
+            true => (Limit::StartupCpu, limits.startup),
+            false => (Limit::Cpu, limits.event),
         };
         self.stop(Verdict { exceeded: exceeded_cpu(limit, allowed, used), event: None });
     }
@@ -145,6 +164,11 @@ impl Guard {
         while self.lost.load(Ordering::Acquire) {
             std::thread::park();
         }
+    }
+
+    /// Bytes in use on the V8 heap after the last full collection, and in buffers.
+    pub(crate) fn memory_in_use(&self) -> usize {
+        self.heap.load(Ordering::Relaxed) + self.buffers.load(Ordering::Relaxed) + self.held.bytes()
     }
 
     /// Where the web platform counts the bytes that it holds.
@@ -225,7 +249,7 @@ pub(crate) fn collect_new_buffers(runtime: &mut deno_core::JsRuntime, guard: &Gu
 
 /// Compares the memory outside of the heap with the limit: V8 does not look by itself when a `WebAssembly.Memory` grows.
 pub(crate) fn check_outside_memory(isolate: &mut v8::Isolate, guard: &Guard) {
-    if outside_memory(isolate, guard) > guard.limits.memory {
+    if outside_memory(isolate, guard) > guard.memory {
         // Some of it may be garbage. What is left is compared again afterwards.
         isolate.low_memory_notification();
     }
@@ -258,7 +282,7 @@ unsafe extern "C" fn after_collection(
     guard.heap.store(heap, Ordering::Relaxed);
     // No change, so that no collection begins within this one.
     let outside = usize::try_from(isolate.adjust_amount_of_external_allocated_memory(0)).unwrap_or(0);
-    if heap + outside > guard.limits.memory {
+    if heap + outside > guard.memory {
         guard.stop_for_memory(heap + outside);
     }
 }
@@ -266,7 +290,7 @@ unsafe extern "C" fn after_collection(
 /// The memory limits of an isolate.
 pub(crate) fn create_params(guard: &Arc<Guard>) -> v8::CreateParams {
     v8::CreateParams::default()
-        .heap_limits(0, guard.limits.memory + guard.limits.memory / SLACK)
+        .heap_limits(0, guard.memory + guard.memory / SLACK)
         .array_buffer_allocator(BufferAllocator::shared(guard))
         // A thread that waits cannot be interrupted, and there is no other thread that could wake it.
         .allow_atomics_wait(false)
@@ -286,7 +310,7 @@ impl BufferAllocator {
     fn allocate(&self, length: usize, zeroed: bool) -> *mut c_void {
         let Some(guard) = self.0.upgrade() else { return std::ptr::null_mut() };
         let buffers = guard.buffers.load(Ordering::Relaxed).saturating_add(length);
-        if buffers.saturating_add(guard.heap.load(Ordering::Relaxed)) > guard.limits.memory {
+        if buffers.saturating_add(guard.heap.load(Ordering::Relaxed)) > guard.memory {
             return std::ptr::null_mut();
         }
         // SAFETY: any size may be asked for; zero bytes give a pointer that may be freed.

@@ -1,7 +1,7 @@
 //! Modules: from a version to V8. Only the version's own modules and `cloudflare:*` can be imported.
 
 use std::borrow::Cow;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -120,6 +120,61 @@ fn percent_decode(name: &str) -> String {
     deno_core::url::form_urlencoded::parse(name.replace('+', "%2B").as_bytes())
         .next()
         .map_or_else(String::new, |(decoded, _)| decoded.into_owned())
+}
+
+/// The loader of an isolate: that of the version that is loaded into it, once there is one.
+#[derive(Default)]
+pub(crate) struct LateLoader(OnceCell<VersionLoader>);
+
+impl LateLoader {
+    /// There is a version.
+    pub(crate) fn set(&self, loader: VersionLoader) {
+        // There is one version for an isolate, so it is set once.
+        let _ = self.0.set(loader);
+    }
+
+    /// What V8 made of the modules.
+    pub(crate) fn take_code(&self) -> HashMap<String, Bytes> {
+        self.0.get().map(VersionLoader::take_code).unwrap_or_default()
+    }
+
+    fn loader(&self) -> Result<&VersionLoader, JsErrorBox> {
+        self.0.get().ok_or_else(|| JsErrorBox::generic("no version is loaded"))
+    }
+}
+
+impl ModuleLoader for LateLoader {
+    fn resolve(&self, specifier: &str, referrer: &str, kind: ResolutionKind) -> Result<ModuleSpecifier, JsErrorBox> {
+        self.loader()?.resolve(specifier, referrer, kind)
+    }
+
+    fn load(
+        &self,
+        specifier: &ModuleSpecifier,
+        referrer: Option<&ModuleLoadReferrer>,
+        options: ModuleLoadOptions,
+    ) -> ModuleLoadResponse {
+        match self.loader() {
+            Ok(loader) => loader.load(specifier, referrer, options),
+            Err(error) => ModuleLoadResponse::Sync(Err(error)),
+        }
+    }
+
+    fn code_cache_ready(
+        &self,
+        specifier: ModuleSpecifier,
+        hash: u64,
+        code: &[u8],
+    ) -> Pin<Box<dyn Future<Output = ()>>> {
+        match self.0.get() {
+            Some(loader) => loader.code_cache_ready(specifier, hash, code),
+            None => Box::pin(std::future::ready(())),
+        }
+    }
+
+    fn get_source_map(&self, file: &str) -> Option<Cow<'_, [u8]>> {
+        self.0.get()?.get_source_map(file)
+    }
 }
 
 impl ModuleLoader for VersionLoader {

@@ -13,19 +13,14 @@ use crate::{Handle, Isolate};
 pub(crate) struct Loopback {
     worker: String,
     /// The isolate itself, once it has started. It must not keep itself alive.
-    own: OnceLock<Weak<Handle>>,
+    own: Arc<OnceLock<Weak<Handle>>>,
     others: Arc<dyn Services>,
 }
 
 impl Loopback {
-    pub(crate) fn new(worker: &str, others: Arc<dyn Services>) -> Arc<Self> {
-        Arc::new(Self { worker: worker.to_owned(), own: OnceLock::new(), others })
-    }
-
-    /// The isolate has started.
-    pub(crate) fn started(&self, handle: &Arc<Handle>) {
-        // It starts once.
-        let _ = self.own.set(Arc::downgrade(handle));
+    /// Services of an isolate, which is set once it has started.
+    pub(crate) fn new(worker: &str, others: Arc<dyn Services>, own: Arc<OnceLock<Weak<Handle>>>) -> Self {
+        Self { worker: worker.to_owned(), own, others }
     }
 
     fn own(&self) -> Result<Isolate, Failure> {

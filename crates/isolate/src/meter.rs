@@ -89,12 +89,13 @@ impl Meter {
         spent
     }
 
-    /// The turns of this poll begin.
-    pub(crate) fn begin_turns(&self) {
+    /// The turns of this poll begin. Gives the thread's CPU time in nanoseconds.
+    pub(crate) fn begin_turns(&self) -> u64 {
         let now = self.watch.now();
         self.short.borrow_mut().last = Instant::now();
         self.mark.set(now);
         self.begin(now, self.limits.cpu);
+        now
     }
 
     /// A new event's first turn is over: the time since the last mark is its own.
@@ -150,6 +151,11 @@ impl Meter {
                 self.decide(now, Limit::Cpu, self.limits.cpu, self.unowned.get(), None)
             }
         }
+    }
+
+    /// The thread's CPU time, in nanoseconds, up to which everything is charged.
+    pub(crate) fn mark(&self) -> u64 {
+        self.mark.get()
     }
 
     fn decide(

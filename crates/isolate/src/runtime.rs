@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use deno_core::error::{CoreError, CoreErrorKind, JsError};
-use deno_core::{JsRuntime, PollEventLoopOptions, RuntimeOptions, v8};
+use deno_core::{JsRuntime, PollEventLoopOptions, v8};
 use skep_exchange::rpc::{Ending, Opening};
 use skep_exchange::{Failure, Reply, Request};
 use skep_observe::Trigger;
@@ -17,17 +17,16 @@ use skep_web::{EventId, Events, Finished, Host};
 use skep_worker::{EntryFormat, Event, LimitExceeded, ModuleContent, Version};
 use tokio::sync::oneshot;
 
+use crate::blank::Blank;
 use crate::environment::start_options;
 use crate::helpers::Helpers;
-use crate::life::Life;
 use crate::limits::{self, Guard, Verdict};
 use crate::loader::{self, PlatformModules, VersionLoader};
 use crate::meter::Meter;
+use crate::queue::Queue;
 use crate::thread::StartError;
 use crate::watchdog::Watch;
 use crate::{Code, Options};
-
-static SNAPSHOT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/web.snapshot"));
 
 /// The functions of JavaScript's dispatcher.
 struct Dispatcher {
@@ -82,11 +81,12 @@ pub(crate) struct Runtime {
 }
 
 impl Runtime {
-    /// Makes an isolate from the snapshot and loads a version.
+    /// Loads a version into an isolate.
     pub(crate) async fn start(
+        blank: Blank,
         options: &Options,
         services: Arc<dyn Services>,
-        life: &Arc<Life>,
+        queue: &Arc<Queue>,
         helpers: &Arc<Helpers>,
     ) -> Result<Self, StartError> {
         let version = &options.version;
@@ -99,15 +99,16 @@ impl Runtime {
             };
             return Err(StartError::Limit(exceeded));
         }
-        let guard = Guard::new(&version.limits, life);
-        let platform = PlatformModules::default();
-        let loader = VersionLoader::new(Arc::clone(&options.version), options.inspector, options.code.clone());
-        let loader = Rc::new(loader);
-        let mut js = new_runtime(options, services, &guard, &platform, Rc::clone(&loader))?;
+        let Blank { mut js, guard, platform, loader } = blank;
+        guard.set_limits(&version.limits);
+        loader.set(VersionLoader::new(Arc::clone(version), options.inspector, options.code.clone()));
+        skep_web::install(&mut js.op_state().borrow_mut(), host(options, services));
         let handle = js.v8_isolate().thread_safe_handle();
-        guard.set_isolate(handle.clone());
-        limits::watch_memory(&mut js, &guard);
-        let meter = Meter::new(Watch::start(handle, Arc::clone(&guard)), version.limits.clone(), Arc::clone(helpers));
+        let meter = Meter::new(
+            Watch::start(handle, Arc::clone(&guard), Arc::clone(queue)),
+            version.limits.clone(),
+            Arc::clone(helpers),
+        );
         // For the interrupt, which finds its way from V8 to the state and no further.
         let context = js.main_context();
         js.op_state().borrow_mut().put((Rc::clone(&meter), context));
@@ -147,6 +148,10 @@ impl Runtime {
         self.startup_cpu
     }
 
+    pub(crate) fn guard(&self) -> &Arc<Guard> {
+        &self.guard
+    }
+
     /// Whether a limit has stopped this isolate.
     pub(crate) fn verdict(&self) -> Option<Verdict> {
         self.guard.verdict()
@@ -159,13 +164,13 @@ impl Runtime {
         self.js.inspector().get_session_sender()
     }
 
-    /// The turns of this poll begin.
-    pub(crate) fn begin_turns(&self) {
-        self.meter.begin_turns();
+    /// The turns of this poll begin. Gives the thread's CPU time in nanoseconds.
+    pub(crate) fn begin_turns(&self) -> u64 {
+        self.meter.begin_turns()
     }
 
-    /// The turns of this poll are over.
-    pub(crate) fn end_turns(&mut self) {
+    /// The turns of this poll are over. Gives the thread's CPU time in nanoseconds.
+    pub(crate) fn end_turns(&mut self) -> u64 {
         limits::check_outside_memory(self.js.v8_isolate(), &self.guard);
         limits::collect_new_buffers(&mut self.js, &self.guard);
         let state = self.js.op_state();
@@ -175,6 +180,7 @@ impl Runtime {
         if let Some(verdict) = verdict {
             self.guard.stop(verdict);
         }
+        self.meter.mark()
     }
 
     /// Hands a request to the version's fetch handler. The answer goes to `waiter`.
@@ -310,6 +316,11 @@ impl Runtime {
         host.observer.exception(&source, exception);
     }
 
+    /// Collects all garbage, and gives the memory back: for when there is nothing else to do.
+    pub(crate) fn collect_garbage(&mut self) {
+        self.js.v8_isolate().low_memory_notification();
+    }
+
     /// Ends events whose `waitUntil()` promises took longer than they may.
     pub(crate) fn end_late_events(&self) {
         let late = self.with_events(|events| events.over_wait_until());
@@ -326,33 +337,9 @@ impl Runtime {
     }
 }
 
-fn new_runtime(
-    options: &Options,
-    services: Arc<dyn Services>,
-    guard: &Arc<Guard>,
-    platform: &PlatformModules,
-    loader: Rc<VersionLoader>,
-) -> Result<JsRuntime, StartError> {
-    let platform = Rc::clone(platform);
-    let js = JsRuntime::try_new(RuntimeOptions {
-        module_loader: Some(loader),
-        extensions: skep_web::extensions(),
-        startup_snapshot: Some(SNAPSHOT),
-        skip_op_registration: true,
-        create_params: Some(limits::create_params(guard)),
-        custom_module_evaluation_cb: Some(Box::new(move |scope, _, name, code| {
-            loader::evaluate(&platform, scope, name, &code)
-        })),
-        // structuredClone() and ports transfer buffers through it.
-        shared_array_buffer_store: Some(deno_core::SharedArrayBufferStore::default()),
-        inspector: options.inspector,
-        is_main: true,
-        ..RuntimeOptions::default()
-    })
-    .map_err(|error| StartError::Exception(failure_of(&error)))?;
-    js.lazy_init_extensions(skep_web::extension_arguments(Arc::clone(guard.held())))
-        .map_err(|error| StartError::Exception(failure_of(&error)))?;
-    let host = Host {
+/// What a version's isolate gets from outside.
+fn host(options: &Options, services: Arc<dyn Services>) -> Host {
+    Host {
         outbound: options.outbound.clone(),
         cache: Arc::clone(&options.cache),
         observer: Arc::clone(&options.observer),
@@ -360,9 +347,7 @@ fn new_runtime(
         limits: options.version.limits.clone(),
         worker: options.version.worker.as_str().into(),
         version: options.version.id.as_str().into(),
-    };
-    skep_web::install(&mut js.op_state().borrow_mut(), host);
-    Ok(js)
+    }
 }
 
 /// Loads the version's modules and runs their top level.
@@ -570,7 +555,7 @@ fn integer<'s>(scope: &mut v8::PinScope<'s, '_>, number: u32) -> v8::Local<'s, v
 }
 
 /// What went wrong, in plain types.
-fn failure_of(error: &CoreError) -> Failure {
+pub(crate) fn failure_of(error: &CoreError) -> Failure {
     match error.as_kind() {
         CoreErrorKind::Js(error) => failure_of_js(error),
         CoreErrorKind::PendingPromiseResolution => Failure::unusable(

@@ -1,7 +1,7 @@
 //! The isolate's thread: takes commands, runs turns, and ends when a limit stops it or nobody holds it any more.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -12,15 +12,17 @@ use skep_exchange::{Failure, Reply, Request};
 use skep_web::services::{Entrypoint, Services};
 use skep_web::{EventId, Finished};
 use skep_worker::{Event, LimitExceeded};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
-use crate::Options;
+use crate::blank::{Blank, Build};
 use crate::helpers::{self, Helpers};
 use crate::inspector::Inspector;
 use crate::life::Life;
-use crate::limits::Verdict;
+use crate::limits::{Guard, Verdict};
+use crate::queue::Queue;
 use crate::runtime::{RunEvent, Runtime};
 use crate::watchdog;
+use crate::{Handle, Isolate, Options, Permit};
 
 /// Stack of an isolate's thread in bytes: V8 uses one mebibyte at most and stops deep recursion there; our own code needs
 /// little. Pages that are not used cost nothing.
@@ -29,6 +31,9 @@ const STACK: usize = 4 * 1024 * 1024;
 const MOST_HELPERS: usize = 2;
 /// How often events are looked at whose `waitUntil()` may take too long.
 const WAIT_UNTIL_TICK: Duration = Duration::from_secs(1);
+
+/// Ticks without an event after which garbage is collected.
+const REST: u32 = 2;
 
 /// What a thread is told.
 #[expect(
@@ -88,20 +93,32 @@ pub(crate) struct Started {
     pub(crate) inspector: Option<Inspector>,
     pub(crate) startup_cpu: Duration,
     pub(crate) code: HashMap<String, Bytes>,
+    pub(crate) guard: Arc<Guard>,
 }
 
-/// Starts a thread with an isolate. It ends when the sender of `commands` is dropped, and `life` with it.
+/// A version for an isolate, and who waits for it.
+pub(crate) struct Assignment {
+    pub(crate) options: Options,
+    pub(crate) services: Arc<dyn Services>,
+    pub(crate) queue: Arc<Queue>,
+    /// The isolate's own handle, once it has one.
+    pub(crate) own: Arc<OnceLock<Weak<Handle>>>,
+    /// Dropped when the thread ends.
+    pub(crate) permit: Option<Permit>,
+    pub(crate) started: oneshot::Sender<Result<Started, StartError>>,
+}
+
+/// Starts a thread with an isolate, and tells when that is made. The thread ends when there will be no assignment, or when the sender
+/// of its commands is dropped; `life` ends with it.
 pub(crate) fn spawn(
-    options: Options,
-    services: Arc<dyn Services>,
-    commands: mpsc::Receiver<Command>,
-    started: oneshot::Sender<Result<Started, StartError>>,
+    build: Build,
+    made: oneshot::Sender<()>,
+    assignment: oneshot::Receiver<Assignment>,
     life: Arc<Life>,
 ) -> Result<(), StartError> {
-    let name: String = format!("isolate {}", options.version.worker).chars().take(15).collect();
     let helpers = Arc::new(Helpers::default());
     std::thread::Builder::new()
-        .name(name)
+        .name("isolate".to_owned())
         .stack_size(STACK)
         .spawn(move || {
             watchdog::give_way();
@@ -115,8 +132,12 @@ pub(crate) fn spawn(
                 .on_thread_park(wake::flush)
                 .build();
             match result {
-                Ok(tokio) => tokio.block_on(run(options, services, commands, started, &life, &helpers)),
-                Err(error) => drop(started.send(Err(StartError::Thread(error.to_string())))),
+                Ok(tokio) => tokio.block_on(wait(build, made, assignment, &life, &helpers)),
+                Err(error) => {
+                    if let Ok(assignment) = assignment.blocking_recv() {
+                        drop(assignment.started.send(Err(StartError::Thread(error.to_string()))));
+                    }
+                }
             }
             life.leave();
         })
@@ -124,15 +145,28 @@ pub(crate) fn spawn(
         .map_err(|error| StartError::Thread(error.to_string()))
 }
 
-async fn run(
-    options: Options,
-    services: Arc<dyn Services>,
-    mut commands: mpsc::Receiver<Command>,
-    started: oneshot::Sender<Result<Started, StartError>>,
+/// Makes the isolate, waits for its version, and runs that.
+async fn wait(
+    build: Build,
+    made: oneshot::Sender<()>,
+    assignment: oneshot::Receiver<Assignment>,
     life: &Arc<Life>,
     helpers: &Arc<Helpers>,
 ) {
-    let mut runtime = match Runtime::start(&options, services, life, helpers).await {
+    let blank = Blank::new(build, life);
+    // Nobody need wait for it.
+    let _ = made.send(());
+    let Ok(assignment) = assignment.await else { return };
+    match blank {
+        Ok(blank) => run(blank, assignment, life, helpers).await,
+        Err(error) => drop(assignment.started.send(Err(error))),
+    }
+}
+
+async fn run(blank: Blank, assignment: Assignment, life: &Arc<Life>, helpers: &Arc<Helpers>) {
+    let Assignment { options, services, queue, own, permit, started } = assignment;
+    name_thread(&options.version.worker);
+    let mut runtime = match Runtime::start(blank, &options, services, &queue, helpers).await {
         Ok(runtime) => runtime,
         Err(error) => {
             drop(started.send(Err(error)));
@@ -141,41 +175,95 @@ async fn run(
     };
     let inspector = options.inspector.then(|| Inspector::new(runtime.inspector()));
     let (handlers, startup_cpu) = (runtime.handlers().to_vec(), runtime.startup_cpu());
-    let code = runtime.take_code();
-    if started.send(Ok(Started { handlers, inspector, startup_cpu, code })).is_err() {
+    let (code, guard) = (runtime.take_code(), Arc::clone(runtime.guard()));
+    queue.load.touch();
+    if started.send(Ok(Started { handlers, inspector, startup_cpu, code, guard })).is_err() {
         return;
     }
     let mut tick = tokio::time::interval(WAIT_UNTIL_TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut crossing = CrossingContext::default();
+    let (mut crossing, mut rest) = (CrossingContext::default(), Rest::default());
     let verdict = std::future::poll_fn(|context| {
         // Asked again after a tick, or it would not wake this thread for the next one.
         while tick.poll_tick(context).is_ready() {
             runtime.end_late_events();
+            rest.tick(&mut runtime, &queue);
         }
-        turn(&mut runtime, &mut commands, &mut crossing, context)
+        let polled = turn(&mut runtime, &queue, &mut crossing, context);
+        if polled.is_pending() {
+            call_next(&queue, &own);
+        }
+        polled
     })
     .await;
     life.end();
-    commands.close();
+    queue.close();
     if let Some(verdict) = verdict {
         fail_open_events(&runtime, verdict);
     }
-    refuse(&mut commands);
+    drop(permit);
+    if let Some(line) = &queue.line {
+        line.isolate_ended();
+    }
+}
+
+/// What a thread does when it has nothing to do for a while: it collects garbage once, so that an isolate that is kept for the next visit
+/// costs as little as it can.
+#[derive(Default)]
+struct Rest {
+    /// Ticks without an event.
+    ticks: u32,
+    events: u64,
+}
+
+impl Rest {
+    fn tick(&mut self, runtime: &mut Runtime, queue: &Queue) {
+        let events = queue.load.events();
+        if events != self.events || !runtime.with_events(|events| events.is_empty()) {
+            *self = Self { ticks: 0, events };
+            return;
+        }
+        self.ticks += 1;
+        if self.ticks == REST {
+            runtime.collect_garbage();
+        }
+    }
+}
+
+/// A thread that has nothing to do calls the next in line.
+fn call_next(queue: &Queue, own: &OnceLock<Weak<Handle>>) {
+    if let Some(line) = &queue.line
+        && line.len() > 0
+        && queue.is_free()
+        && let Some(own) = own.get().and_then(Weak::upgrade)
+    {
+        line.call(&Isolate(own));
+    }
+}
+
+/// Shows in the system's lists of threads which Worker the calling one runs.
+fn name_thread(worker: &str) {
+    // Linux takes 15 bytes.
+    let name: String = format!("isolate {worker}").chars().take(15).collect();
+    let Ok(name) = std::ffi::CString::new(name) else { return };
+    // SAFETY: a text with its end, which the kernel copies. A refusal is an error code.
+    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
 }
 
 /// One round: commands in, then what is ready. Ready when the thread is to end, with the limit that ends it if one does.
 fn turn(
     runtime: &mut Runtime,
-    commands: &mut mpsc::Receiver<Command>,
+    queue: &Queue,
     crossing: &mut CrossingContext,
     context: &mut Context<'_>,
 ) -> Poll<Option<Verdict>> {
-    runtime.begin_turns();
-    let mut open = true;
+    queue.load.begin_round();
+    let begin = runtime.begin_turns();
+    let (mut open, mut begun) = (true, 0);
     while runtime.verdict().is_none() {
-        match commands.poll_recv(&mut Context::from_waker(crossing.waker(context))) {
+        match queue.poll(&mut Context::from_waker(crossing.waker(context))) {
             Poll::Ready(Some(command)) => {
+                begun += u32::from(!matches!(command, Command::Cancel(_)));
                 obey(runtime, command);
                 wake::flush_if_due();
             }
@@ -187,7 +275,8 @@ fn turn(
         }
     }
     let idle = runtime.verdict().is_none() && runtime.poll(context).is_ready();
-    runtime.end_turns();
+    let end = runtime.end_turns();
+    queue.load.end_round(begun, end.saturating_sub(begin));
     if let Some(verdict) = runtime.verdict() {
         return Poll::Ready(Some(verdict));
     }
@@ -232,16 +321,4 @@ fn fail_open_events(runtime: &Runtime, verdict: Verdict) {
         }
         events.record_ended();
     });
-}
-
-/// Gives back the requests that nobody has looked at.
-fn refuse(commands: &mut mpsc::Receiver<Command>) {
-    while let Ok(command) = commands.try_recv() {
-        match command {
-            Command::Fetch { request, waiter, .. } => drop(waiter.send(Reply::NotStarted(Box::new(request)))),
-            Command::Rpc { opening, waiter, .. } => drop(waiter.send(Ending::NotStarted(opening))),
-            // Dropping the waiter says the same.
-            Command::Run { .. } | Command::Cancel(_) => {}
-        }
-    }
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use deno_core::v8;
 
 use crate::limits::{self, Guard};
+use crate::queue::Queue;
 
 /// How often an isolate that is in a turn is looked at.
 const TICK: Duration = Duration::from_millis(5);
@@ -59,6 +60,8 @@ pub(crate) struct Watch {
     thread: libc::c_long,
     isolate: v8::IsolateHandle,
     guard: Arc<Guard>,
+    /// Those who wait for the isolate.
+    queue: Arc<Queue>,
     /// CPU time at which the turn began, 0 between turns.
     turn: AtomicU64,
     /// CPU time at which the turn's budget runs out.
@@ -75,12 +78,13 @@ pub(crate) struct Watch {
 
 impl Watch {
     /// Has the watchdog look after the calling thread's isolate, as long as the result lives.
-    pub(crate) fn start(isolate: v8::IsolateHandle, guard: Arc<Guard>) -> Arc<Self> {
+    pub(crate) fn start(isolate: v8::IsolateHandle, guard: Arc<Guard>, queue: Arc<Queue>) -> Arc<Self> {
         let watch = Arc::new(Self {
             clock: ThreadClock::current(),
             thread: this_thread(),
             isolate,
             guard,
+            queue,
             turn: AtomicU64::new(0),
             deadline: AtomicU64::new(0),
             pending: AtomicBool::new(false),
@@ -143,6 +147,7 @@ impl Watch {
         if turn == 0 {
             return None;
         }
+        self.queue.relieve();
         let now = self.clock.now();
         if self.guard.is_stopped() {
             self.stop_again(now);

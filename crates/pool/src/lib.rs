@@ -10,8 +10,13 @@
 mod bindings;
 mod choose;
 mod directory;
+pub mod keep_alive;
 mod pool;
+mod supply;
+mod tend;
 
 pub use choose::{Choice, choose};
 pub use directory::{Directory, Found, Worker};
 pub use pool::{Answered, Environment, Loaded, Observers, Pool};
+pub use supply::{Capacity, Starts, Waited};
+pub use tend::Usage;

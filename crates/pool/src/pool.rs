@@ -17,15 +17,15 @@ use uuid::Uuid;
 
 use crate::bindings::Bindings;
 use crate::directory::{Directory, Found, Worker};
+use crate::keep_alive::IdleTimes;
+use crate::supply::{Capacity, Isolates, WorkerSupply};
 
 /// Responses that one Worker's `caches` may keep, in bytes.
 const CACHE_BYTES: usize = 16 * 1024 * 1024;
 /// Contents of static assets that are kept in memory, in bytes.
 const ASSET_BYTES: u64 = 64 * 1024 * 1024;
-/// How long a version stays loaded that nobody asks for.
-const IDLE: Duration = Duration::from_secs(600);
-/// The same of one that is not deployed any more, or never was: it may be asked for at an address of its own.
-const REPLACED: Duration = Duration::from_secs(10);
+/// A version that was not asked for in this time was idle.
+const PAUSE: u64 = 1000;
 
 /// Who sees logs and events of a version of a Worker.
 pub type Observers = Box<dyn Fn(&Worker, Uuid) -> Arc<dyn Observer> + Send + Sync>;
@@ -38,29 +38,45 @@ pub struct Environment {
     pub outbound: skep_outbound::Client,
     /// Asked once for each version that is loaded.
     pub observer: Observers,
+    /// How many isolates there may be.
+    pub capacity: Capacity,
 }
 
 /// A version that is in use.
 pub struct Loaded {
     /// Its Worker.
-    worker: Uuid,
+    pub(crate) worker: Uuid,
+    /// Whose it is.
+    pub(crate) account: Arc<str>,
     /// Where requests go that its code answers. Nothing when it is assets only.
     pub(crate) slot: Option<Arc<Slot>>,
     /// Its static assets.
     site: Option<Arc<Site>>,
     /// Milliseconds from the pool's start to its last use.
-    used: AtomicU64,
+    pub(crate) used: AtomicU64,
+}
+
+/// When a Worker was visited.
+#[derive(Debug, Default)]
+pub(crate) struct Visits {
+    /// How long it was idle between its visits.
+    pub(crate) idle: IdleTimes,
+    /// Its last visit, in milliseconds from the pool's start, once nothing of it is loaded any more.
+    pub(crate) last: Option<u64>,
 }
 
 /// Versions that are in use.
 pub struct Pool {
-    directory: Arc<Directory>,
+    pub(crate) directory: Arc<Directory>,
     store: Store,
-    environment: Environment,
-    versions: HashMap<Uuid, Arc<Loaded>>,
+    pub(crate) environment: Environment,
+    pub(crate) versions: HashMap<Uuid, Arc<Loaded>>,
+    pub(crate) isolates: Arc<Isolates>,
+    /// How long the Workers that were visited were idle between their visits.
+    pub(crate) visits: HashMap<Uuid, Mutex<Visits>>,
     /// Locks of versions that are being loaded, so that each is loaded once.
     loading: Mutex<std::collections::HashMap<Uuid, Weak<tokio::sync::Mutex<()>>>>,
-    caches: HashMap<Uuid, Arc<MemoryCache>>,
+    pub(crate) caches: HashMap<Uuid, Arc<MemoryCache>>,
     assets: Server,
     rates: Rates,
     /// The pool itself, for what isolates hold of it.
@@ -71,12 +87,15 @@ pub struct Pool {
 impl Pool {
     /// A pool without versions.
     pub fn new(directory: Arc<Directory>, store: Store, environment: Environment) -> Arc<Self> {
+        let isolates = Isolates::new(environment.capacity, environment.runtime.clone());
         let contents = StoredContents { store: store.clone(), runtime: environment.runtime.clone() };
         Arc::new_cyclic(|own| Self {
             directory,
             store,
             environment,
             versions: HashMap::new(),
+            isolates,
+            visits: HashMap::new(),
             loading: Mutex::default(),
             caches: HashMap::new(),
             assets: Server::new(Arc::new(contents), ASSET_BYTES),
@@ -94,11 +113,39 @@ impl Pool {
     /// A version that is in use already.
     pub fn loaded(&self, version: Uuid) -> Option<Arc<Loaded>> {
         let loaded = self.versions.pin().get(&version).cloned()?;
-        loaded.used.store(self.now(), Ordering::Relaxed);
+        let now = self.now();
+        let before = loaded.used.load(Ordering::Relaxed);
+        if now != before {
+            loaded.used.store(now, Ordering::Relaxed);
+            if now - before.min(now) > PAUSE {
+                self.was_idle(loaded.worker, Duration::from_millis(now - before));
+            }
+        }
         Some(loaded)
     }
 
-    fn now(&self) -> u64 {
+    /// A Worker is visited again after this time.
+    fn was_idle(&self, worker: Uuid, idle: Duration) {
+        self.with_visits(worker, |visits| visits.idle.record(idle));
+    }
+
+    /// A Worker is visited whose last visit was so long ago that nothing of it is loaded any more.
+    fn was_away(&self, worker: Uuid) {
+        let now = self.now();
+        self.with_visits(worker, |visits| {
+            if let Some(last) = visits.last.take() {
+                visits.idle.record(Duration::from_millis(now.saturating_sub(last)));
+            }
+        });
+    }
+
+    pub(crate) fn with_visits<T>(&self, worker: Uuid, with: impl FnOnce(&mut Visits) -> T) -> T {
+        let all = self.visits.pin();
+        let visits = all.get_or_insert_with(worker, Mutex::default);
+        with(&mut visits.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn now(&self) -> u64 {
         u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
@@ -138,16 +185,24 @@ impl Pool {
         }
         let record = self.store.version(worker.id, version).await?.ok_or_else(gone)?;
         let site = self.site(&record).await?.map(Arc::new);
+        let account: Arc<str> = (&*worker.account_id).into();
         let slot = if record.content.main.is_empty() {
             None
         } else {
             let version = self.store.load_version(&worker.name, &record).await?;
             let code = Code::Use(Arc::new(self.store.load_code(&record).await));
             let options = Options { code, ..self.options(worker, record.id, version, site.clone()) };
-            Some(Slot::new(options))
+            let supply = WorkerSupply {
+                isolates: Arc::clone(&self.isolates),
+                pool: Weak::clone(&self.own),
+                account: Arc::clone(&account),
+                version: record.id,
+            };
+            Some(Slot::scaled(options, Arc::new(supply)))
         };
-        let loaded = Arc::new(Loaded { worker: worker.id, slot, site, used: AtomicU64::new(self.now()) });
+        let loaded = Arc::new(Loaded { worker: worker.id, account, slot, site, used: AtomicU64::new(self.now()) });
         self.versions.pin().insert(version, Arc::clone(&loaded));
+        self.was_away(worker.id);
         Ok(loaded)
     }
 
@@ -254,21 +309,6 @@ impl Pool {
         let slot = loaded.slot.as_ref().ok_or("the Worker has static assets only, and no scheduled handler")?;
         slot.scheduled(cron, due).await.map_err(|failure| failure.to_string())?;
         Ok(())
-    }
-
-    /// Lets go of versions that nobody has asked for in a while, sooner if they are not deployed any more. For calling now and
-    /// then. What they are handling they finish.
-    pub fn sweep(&self) {
-        let now = self.now();
-        self.versions.pin().retain(|version, loaded| {
-            let worker = self.directory.worker(loaded.worker);
-            let is_live =
-                worker.is_some_and(|worker| worker.deployment().iter().any(|share| share.version_id == *version));
-            let idle = if is_live { IDLE } else { REPLACED };
-            Duration::from_millis(now.saturating_sub(loaded.used.load(Ordering::Relaxed))) < idle
-        });
-        self.caches.pin().retain(|worker, _| self.directory.worker(*worker).is_some());
-        self.rates.sweep();
     }
 
     /// Lets go of every version and waits until their isolates have finished what is open, `waitUntil()` included; `grace` at

@@ -140,14 +140,13 @@ impl Dispatch {
                 })
             });
         }
-        let response = match path {
-            "/healthz" if own => text(StatusCode::OK, "ok\n"),
-            "/readyz" if own && self.ready.load(Ordering::Relaxed) => text(StatusCode::OK, "ready\n"),
-            "/readyz" if own => text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
-            _ if own => not_found(
+        let health = if own { self.health(path) } else { None };
+        let response = match health {
+            Some(health) => health,
+            None if own => not_found(
                 "This is a Skep platform. Its API is at /client/v4; Workers answer at addresses of their own.",
             ),
-            _ => {
+            None => {
                 let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or(host);
                 not_found(&format!(
                     "No Worker answers at {host}. Workers answer at {} once they are deployed, at their routes, and at their custom domains.",
@@ -156,6 +155,16 @@ impl Dispatch {
             }
         };
         Box::pin(std::future::ready(response))
+    }
+
+    /// The answer to who asks for the platform's health.
+    pub(crate) fn health(&self, path: &str) -> Option<Response> {
+        match path {
+            "/healthz" => Some(text(StatusCode::OK, "ok\n")),
+            "/readyz" if self.ready.load(Ordering::Relaxed) => Some(text(StatusCode::OK, "ready\n")),
+            "/readyz" => Some(text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n")),
+            _ => None,
+        }
     }
 
     /// Whether a host is the platform's own: its domain, `api.` below it, or an address without a name.

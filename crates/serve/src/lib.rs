@@ -11,7 +11,10 @@ mod cron;
 mod dispatch;
 mod eyes;
 mod first;
+mod listeners;
+mod machine;
 mod master_key;
+mod metrics;
 mod plain;
 mod promote;
 mod proof;
@@ -22,25 +25,25 @@ mod trial;
 mod unused;
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use skep_control::{Addresses, Control};
-use skep_exchange::wake;
-use skep_gateway::{BindError, Certify, Listener, Server, ServerLimits, SharedListener, TlsError};
+use skep_gateway::{BindError, TlsError};
 use skep_observe::Tails;
 use skep_outbound::{AddressPolicy, Client};
 use skep_pool::{Directory, Environment, Observers, Pool};
 use skep_store::{Change, KeyError, Store, StoreError};
-use tokio::runtime::{Handle, Runtime};
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
 use crate::certificates::OnDemand;
 use crate::dispatch::Dispatch;
 use crate::eyes::Eyes;
 use crate::first::Admin;
+use crate::listeners::{Handlers, Sockets};
 use crate::master_key::Keeper;
+use crate::metrics::Metrics;
 use crate::plain::Plain;
 
 pub use service::{Service, ServiceError};
@@ -132,7 +135,7 @@ async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), Se
     let pool = Pool::new(
         Arc::clone(&directory),
         store.clone(),
-        Environment { runtime: Handle::current(), outbound: outbound.clone(), observer },
+        Environment { runtime: Handle::current(), outbound: outbound.clone(), observer, capacity: settings.capacity },
     );
     let secure = settings.tls.is_some() || settings.acme.is_some();
     let addresses = Addresses {
@@ -156,26 +159,20 @@ async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), Se
         Some(acme) => Some(OnDemand::new(acme, settings, &pool, &tell)?),
         None => None,
     };
+    let metrics = Arc::new(Metrics::new(Arc::clone(&pool), Arc::clone(&dispatch)));
     let plain = Arc::new(Plain { certificates: on_demand.clone(), port: addresses.port });
     let listeners = sockets.for_threads(settings, on_demand)?;
-    let threads = listeners.into_iter().map(|listeners| {
-        let (dispatch, plain) = (Arc::clone(&dispatch), Arc::clone(&plain));
-        let (stopped, grace) = (stopped.clone(), settings.grace);
-        let (done, finished) = tokio::sync::oneshot::channel();
-        std::thread::Builder::new().name("skep-gateway".to_owned()).spawn(move || {
-            let served = gateway(listeners, dispatch, plain, stopped, grace);
-            // The platform is ending if nobody waits for it.
-            let _ = done.send(served);
-        })?;
-        Ok(finished)
-    });
-    let threads = threads.collect::<io::Result<Vec<_>>>()?;
+    let handlers = Handlers { dispatch: Arc::clone(&dispatch), plain, metrics };
+    let threads = listeners::start(listeners, &handlers, &stopped, settings.grace)?;
     let (sweeper, tails) = (Arc::clone(&pool), eyes.tails().clone());
     tokio::spawn(async move {
-        let mut ticks = tokio::time::interval(std::time::Duration::from_secs(10));
+        let mut ticks = tokio::time::interval(std::time::Duration::from_secs(2));
         loop {
             ticks.tick().await;
-            sweeper.sweep();
+            if sweeper.tend(machine::memory()) {
+                // What is blocked meanwhile is this runtime's, and no request.
+                drop(tokio::task::spawn_blocking(skep_isolate::release_memory).await);
+            }
             tails.sweep();
         }
     });
@@ -199,94 +196,6 @@ async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), Se
         tell("Stopped before every waitUntil() task was done: they took longer than the grace period");
     }
     Ok(())
-}
-
-/// One thread of the gateway.
-fn gateway(
-    listeners: ThreadListeners,
-    dispatch: Arc<Dispatch>,
-    plain: Arc<Plain>,
-    stopped: watch::Receiver<bool>,
-    grace: std::time::Duration,
-) -> io::Result<()> {
-    let _gathering = wake::gather();
-    let runtime: Runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().on_thread_park(wake::flush).build()?;
-    runtime.spawn(wake::Hub::run());
-    runtime.block_on(async {
-        let limits = ServerLimits::default();
-        let (workers, plain) =
-            (Server::new(dispatch::Shared(dispatch), limits), Server::new(plain::Shared(plain), limits));
-        let main = listeners.main.into_iter().map(|shared| (&workers, shared));
-        let http = listeners.http.into_iter().map(|shared| (&plain, shared));
-        let serving = main
-            .chain(http)
-            .map(|(server, shared)| Ok(server.serve(shared.listen()?, stopped.clone(), grace)))
-            .collect::<io::Result<Vec<_>>>()?;
-        let mut serving: Vec<_> = serving.into_iter().map(Box::pin).collect();
-        std::future::poll_fn(|context| {
-            serving.retain_mut(|serving| serving.as_mut().poll(context).is_pending());
-            if serving.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
-        })
-        .await;
-        Ok(())
-    })
-}
-
-/// The sockets that the platform listens on.
-struct Sockets {
-    main: Vec<Listener>,
-    /// Plain HTTP beside TLS.
-    http: Vec<Listener>,
-}
-
-/// The same for one thread of the gateway.
-struct ThreadListeners {
-    main: Vec<SharedListener>,
-    http: Vec<SharedListener>,
-}
-
-impl Sockets {
-    async fn bind(settings: &Settings) -> Result<Self, BindError> {
-        let mut sockets = Self { main: Vec::new(), http: Vec::new() };
-        for (host, port) in &settings.listen {
-            sockets.main.push(Listener::bind(host, *port).await?);
-        }
-        for (host, port) in &settings.listen_http {
-            sockets.http.push(Listener::bind(host, *port).await?);
-        }
-        Ok(sockets)
-    }
-
-    /// The first address.
-    fn address(&self) -> io::Result<SocketAddr> {
-        let none = || io::Error::other("there is no address to listen on: give one with --listen");
-        self.main.first().ok_or_else(none)?.address()
-    }
-
-    /// The sockets for each thread of the gateway. They speak TLS if there are certificates.
-    fn for_threads(
-        self,
-        settings: &Settings,
-        on_demand: Option<Arc<OnDemand>>,
-    ) -> Result<Vec<ThreadListeners>, ServeError> {
-        let main = match (on_demand, &settings.tls) {
-            (Some(certify), _) => {
-                let certified =
-                    |listener: Listener| listener.with_certificates(Arc::clone(&certify) as Arc<dyn Certify>);
-                self.main.into_iter().map(certified).collect::<Result<Vec<_>, _>>()?
-            }
-            (None, Some((chain, key))) => {
-                let tls = skep_gateway::certificate(chain, key)?;
-                self.main.into_iter().map(|listener| listener.with_tls(Arc::clone(&tls))).collect()
-            }
-            (None, None) => self.main,
-        };
-        let share = |listeners: &[Listener]| listeners.iter().map(Listener::share).collect::<io::Result<Vec<_>>>();
-        let threads =
-            (0..settings.threads).map(|_| Ok(ThreadListeners { main: share(&main)?, http: share(&self.http)? }));
-        Ok(threads.collect::<io::Result<_>>()?)
-    }
 }
 
 /// Looks for proofs of domains.

@@ -6,13 +6,18 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use skep_acme::Challenge;
+use skep_pool::{Capacity, keep_alive};
 use skep_worker::Secret;
+
+use crate::machine;
 
 /// Certificate authorities that have a name: <https://letsencrypt.org/docs/acme-protocol-updates/>
 const AUTHORITIES: [(&str, &str); 2] = [
     ("letsencrypt", "https://acme-v02.api.letsencrypt.org/directory"),
     ("letsencrypt-staging", "https://acme-staging-v02.api.letsencrypt.org/directory"),
 ];
+/// The least memory for isolates in bytes.
+const LEAST_MEMORY: u64 = 64 << 20;
 /// The folder of certificates, in the data directory.
 const CERTIFICATES: &str = "certificates";
 
@@ -47,6 +52,10 @@ pub struct Settings {
     pub grace: Duration,
     /// Whether Workers may fetch from this machine's own addresses.
     pub allow_loopback: bool,
+    /// How many isolates there may be.
+    pub capacity: Capacity,
+    /// Hosts and ports where metrics and health are told, over plain HTTP.
+    pub listen_metrics: Vec<(String, u16)>,
 }
 
 /// Where the master key comes from.
@@ -126,6 +135,18 @@ pub struct Given {
     pub grace_seconds: Option<u64>,
     /// `--allow-loopback`
     pub allow_loopback: Option<bool>,
+    /// `--memory-mib`
+    pub memory_mib: Option<u64>,
+    /// `--spare-isolates`
+    pub spare_isolates: Option<usize>,
+    /// `--keep-alive-seconds`
+    pub keep_alive_seconds: Option<u64>,
+    /// `--isolates-per-worker`
+    pub isolates_per_worker: Option<usize>,
+    /// `--isolates-per-account`
+    pub isolates_per_account: Option<usize>,
+    /// `--listen-metrics`
+    pub listen_metrics: Option<Vec<String>>,
 }
 
 impl Given {
@@ -162,6 +183,12 @@ impl Given {
             threads: self.threads.or(other.threads),
             grace_seconds: self.grace_seconds.or(other.grace_seconds),
             allow_loopback: self.allow_loopback.or(other.allow_loopback),
+            memory_mib: self.memory_mib.or(other.memory_mib),
+            spare_isolates: self.spare_isolates.or(other.spare_isolates),
+            keep_alive_seconds: self.keep_alive_seconds.or(other.keep_alive_seconds),
+            isolates_per_worker: self.isolates_per_worker.or(other.isolates_per_worker),
+            isolates_per_account: self.isolates_per_account.or(other.isolates_per_account),
+            listen_metrics: self.listen_metrics.or(other.listen_metrics),
         }
     }
 
@@ -173,6 +200,7 @@ impl Given {
         let data_dir = self.data_dir.clone().unwrap_or_else(|| PathBuf::from("skep-data"));
         let acme = self.acme(&data_dir)?;
         let listen = addresses(self.listen.as_deref().unwrap_or(&["127.0.0.1:8787".to_owned()]))?;
+        let listen_metrics = addresses(self.listen_metrics.as_deref().unwrap_or_default())?;
         let listen_http = addresses(self.listen_http.as_deref().unwrap_or_default())?;
         let dns_servers = self.dns_servers.iter().flatten().map(|text| dns_server(text)).collect::<Result<_, _>>()?;
         let tls = match (self.tls_certificate, self.tls_key) {
@@ -196,6 +224,17 @@ impl Given {
             (None, None, None) => MasterKey::Generated,
         };
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let capacity = Capacity {
+            per_worker: self.isolates_per_worker.unwrap_or((cores * 4).max(8)),
+            per_account: self.isolates_per_account.unwrap_or(1000),
+            memory: self.memory_mib.map_or_else(machine::most_memory, |memory| memory.saturating_mul(1 << 20)),
+            keep_alive: self.keep_alive_seconds.map_or(keep_alive::FIXED, Duration::from_secs),
+            spares: self.spare_isolates.unwrap_or(2),
+        };
+        if capacity.per_worker == 0 || capacity.per_account == 0 || capacity.memory < LEAST_MEMORY {
+            let message = "isolates_per_worker and isolates_per_account are at least 1, and memory_mib at least 64: with less, nothing could run";
+            return Err(SettingsError::Value(message.to_owned()));
+        }
         Ok(Settings {
             data_dir,
             listen,
@@ -211,6 +250,8 @@ impl Given {
             threads: self.threads.unwrap_or(cores).max(1),
             grace: Duration::from_secs(self.grace_seconds.unwrap_or(30)),
             allow_loopback: self.allow_loopback.unwrap_or(false),
+            capacity,
+            listen_metrics,
         })
     }
 }

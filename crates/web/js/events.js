@@ -21,6 +21,7 @@ const {
   PromiseResolve,
   ReflectApply,
   ReflectConstruct,
+  ReflectDeleteProperty,
   SafeArrayIterator,
   SafeMap,
   SafeMapIterator,
@@ -110,6 +111,13 @@ function setModule(namespace, bindings) {
   }
   for (const name of new SafeMapIterator(entrypoints)) loopback[name[0]] = makeLoopback(name[0]);
   return handlerNames(entrypoints.get("default"));
+}
+
+/** Forgets the module that was set last, for another one. */
+function forgetModule() {
+  for (const name of new SafeMapIterator(entrypoints)) ReflectDeleteProperty(loopback, name[0]);
+  entrypoints.clear();
+  env = {};
 }
 
 const HANDLERS = ["fetch", "scheduled", "queue", "tail", "alarm", "email", "trace", "test"];
@@ -505,6 +513,7 @@ export {
   dispatcher,
   ExtendableEvent,
   FetchEvent,
+  forgetModule,
   loopback,
   receiverOf,
   ScheduledEvent,

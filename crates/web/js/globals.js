@@ -13,6 +13,7 @@ import {
   dispatcher,
   ExtendableEvent,
   FetchEvent,
+  forgetModule,
   ScheduledEvent,
   setDispatchGlobalEvent,
   setModule,
@@ -412,4 +413,4 @@ function loaded(namespace) {
 }
 
 /** What the host calls: found under a private name and removed from the global object before any Worker runs. */
-globalThis.__skep = { start, loaded, dispatcher: { ...dispatcher, rpc: dispatchRpc }, modules };
+globalThis.__skep = { start, loaded, forget: forgetModule, dispatcher: { ...dispatcher, rpc: dispatchRpc }, modules };

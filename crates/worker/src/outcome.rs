@@ -45,6 +45,10 @@ pub enum Limit {
     ScriptSize,
     /// Time that `waitUntil()` may take.
     WaitUntil,
+    /// Time that an event may wait for an isolate.
+    QueueTime,
+    /// Events that may wait for the isolates of a version.
+    QueuedRequests,
 }
 
 impl Limit {
@@ -58,15 +62,18 @@ impl Limit {
             Self::RequestBody => "request body size",
             Self::ScriptSize => "script size",
             Self::WaitUntil => "waitUntil() time",
+            Self::QueueTime => "queue time",
+            Self::QueuedRequests => "queued requests",
         }
     }
 
     /// What the limit is counted in.
     pub const fn unit(self) -> &'static str {
         match self {
-            Self::Cpu | Self::StartupCpu | Self::WaitUntil => "ms",
+            Self::Cpu | Self::StartupCpu | Self::WaitUntil | Self::QueueTime => "ms",
             Self::Memory | Self::RequestBody | Self::ScriptSize => "bytes",
             Self::Subrequests => "subrequests",
+            Self::QueuedRequests => "requests",
         }
     }
 
@@ -76,6 +83,7 @@ impl Limit {
             Self::Cpu | Self::StartupCpu => Outcome::ExceededCpu,
             Self::Memory => Outcome::ExceededMemory,
             Self::Subrequests | Self::RequestBody | Self::ScriptSize | Self::WaitUntil => Outcome::Exception,
+            Self::QueueTime | Self::QueuedRequests => Outcome::Exception,
         }
     }
 }
@@ -126,22 +134,27 @@ pub enum ErrorCode {
     ExceededLimit,
     /// 1104: the Worker has no handler for this event, or could not be started.
     ScriptUnusable,
+    /// 1200: too many requests wait for the Worker already, or this one has waited for too long.
+    Overloaded,
 }
 
 impl ErrorCode {
+    const ALL: [Self; 4] = [Self::Exception, Self::ExceededLimit, Self::ScriptUnusable, Self::Overloaded];
+
     /// Cloudflare's number.
     pub const fn number(self) -> u16 {
         match self {
             Self::Exception => 1101,
             Self::ExceededLimit => 1102,
             Self::ScriptUnusable => 1104,
+            Self::Overloaded => 1200,
         }
     }
 
     /// The HTTP status that goes with it.
     pub const fn status(self) -> u16 {
         match self {
-            Self::ExceededLimit => 503,
+            Self::ExceededLimit | Self::Overloaded => 503,
             Self::Exception | Self::ScriptUnusable => 500,
         }
     }
@@ -152,6 +165,7 @@ impl ErrorCode {
             Self::Exception => "Worker threw exception",
             Self::ExceededLimit => "Worker exceeded resource limits",
             Self::ScriptUnusable => "Worker could not be run",
+            Self::Overloaded => "Too many requests are waiting for this Worker",
         }
     }
 }
@@ -166,7 +180,7 @@ impl TryFrom<u16> for ErrorCode {
     type Error = String;
 
     fn try_from(number: u16) -> Result<Self, String> {
-        [Self::Exception, Self::ExceededLimit, Self::ScriptUnusable]
+        Self::ALL
             .into_iter()
             .find(|code| code.number() == number)
             .ok_or_else(|| format!("{number} is not an error code of a Worker"))
@@ -194,7 +208,7 @@ mod tests {
 
     #[test]
     fn an_error_code_survives_its_number() {
-        for code in [ErrorCode::Exception, ErrorCode::ExceededLimit, ErrorCode::ScriptUnusable] {
+        for code in ErrorCode::ALL {
             assert_eq!(ErrorCode::try_from(code.number()), Ok(code));
         }
         assert!(ErrorCode::try_from(200).is_err());

@@ -10,6 +10,7 @@ mod handlers;
 mod memory;
 mod outbound;
 mod rpc;
+mod scale;
 mod services;
 mod streams;
 
@@ -24,6 +25,7 @@ fn main() {
         memory::tests(),
         outbound::tests(),
         rpc::tests(),
+        scale::tests(),
         services::tests(),
         streams::tests(),
     ];

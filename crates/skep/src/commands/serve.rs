@@ -77,6 +77,24 @@ pub(crate) struct Arguments {
     /// Whether Workers may fetch from this machine's loopback addresses [default: false]
     #[arg(long, value_name = "BOOL", env = "SKEP_ALLOW_LOOPBACK", num_args = 0..=1, default_missing_value = "true")]
     allow_loopback: Option<bool>,
+    /// Memory for isolates in MiB: above it, those go that are worth the least [default: three quarters of the machine's]
+    #[arg(long, value_name = "MIB", env = "SKEP_MEMORY_MIB")]
+    memory_mib: Option<u64>,
+    /// Isolates that are ready before a Worker needs one [default: 2]
+    #[arg(long, value_name = "NUMBER", env = "SKEP_SPARE_ISOLATES")]
+    spare_isolates: Option<usize>,
+    /// How long isolates stay of Workers whose next visit cannot be foreseen [default: 600]
+    #[arg(long, value_name = "SECONDS", env = "SKEP_KEEP_ALIVE_SECONDS")]
+    keep_alive_seconds: Option<u64>,
+    /// The most isolates of one Worker [default: four for each core, at least 8]
+    #[arg(long, value_name = "NUMBER", env = "SKEP_ISOLATES_PER_WORKER")]
+    isolates_per_worker: Option<usize>,
+    /// The most isolates of one account [default: 1000]
+    #[arg(long, value_name = "NUMBER", env = "SKEP_ISOLATES_PER_ACCOUNT")]
+    isolates_per_account: Option<usize>,
+    /// An address where metrics and health are told, over plain HTTP; not for the public
+    #[arg(long, value_name = "ADDRESS:PORT", env = "SKEP_LISTEN_METRICS", value_delimiter = ',')]
+    listen_metrics: Option<Vec<String>>,
 }
 
 pub(crate) fn run(arguments: Arguments, begun: Instant) -> Outcome {
@@ -102,6 +120,12 @@ pub(crate) fn run(arguments: Arguments, begun: Instant) -> Outcome {
         threads: arguments.threads,
         grace_seconds: arguments.grace_seconds,
         allow_loopback: arguments.allow_loopback,
+        memory_mib: arguments.memory_mib,
+        spare_isolates: arguments.spare_isolates,
+        keep_alive_seconds: arguments.keep_alive_seconds,
+        isolates_per_worker: arguments.isolates_per_worker,
+        isolates_per_account: arguments.isolates_per_account,
+        listen_metrics: arguments.listen_metrics,
     };
     let secret = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
     let former = secret("SKEP_FORMER_MASTER_KEYS").unwrap_or_default();
