@@ -2,6 +2,10 @@
 //! published of Azure Functions. The figures of the paper are named where they are used. What it does not say (which periods timers
 //! have, how far apart the invocations of a burst are) is chosen here, and said so. Memory (figure 8) is left out: every isolate
 //! counts the same.
+//!
+//! **Not checked against the paper itself**, which could not be reached when this was written: the trigger shares (figure 2) were read in
+//! a summary of it, the other numbers that are called the paper's come from memory. Compare policies with each other here; do not
+//! quote the absolute level of cold starts.
 
 use std::f64::consts::TAU;
 
