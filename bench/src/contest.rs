@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::Bench;
 use crate::client::AskError;
 use crate::machine::Spent;
-use crate::server::{Program, Runtime, Server};
+use crate::server::{Program, Runtime, Server, StartError};
 use crate::statistics::{median, range};
 use crate::table::{number, optional};
 
@@ -37,6 +37,28 @@ pub(crate) struct Turn<'a> {
     pub(crate) request: &'a [u8],
 }
 
+/// Starts these programs with a Worker, for turns in which each is asked the same. A peer that does not start is left out, with
+/// a note.
+///
+/// # Errors
+/// When Skep, or the floor, does not start.
+pub(crate) fn start<'a>(
+    bench: &Bench,
+    programs: &[&Program],
+    worker: &str,
+    request: &'a [u8],
+) -> Result<(Vec<Turn<'a>>, Vec<String>), StartError> {
+    let (mut turns, mut notes) = (Vec::new(), Vec::new());
+    for program in programs {
+        match bench.start(program, worker) {
+            Ok(server) => turns.push(Turn { server, request }),
+            Err(error) if program.runtime.is_peer() => notes.push(error.to_string()),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((turns, notes))
+}
+
 /// What a contest found, and what there is to say about servers that could not take part.
 pub(crate) struct Contest {
     /// The one that the others are compared with.
@@ -60,16 +82,8 @@ impl Contest {
         worker: &str,
         mut measure: impl FnMut(&Server) -> Result<Sample, AskError>,
     ) -> Result<Self, Box<dyn std::error::Error>> {
-        let mut notes = Vec::new();
-        let mut turns = Vec::new();
-        for program in programs {
-            match bench.start(program, worker) {
-                Ok(server) => turns.push(Turn { server, request: b"" }),
-                Err(error) if program.runtime.is_peer() => notes.push(error.to_string()),
-                Err(error) => return Err(error.into()),
-            }
-        }
-        let mut contest = Self::of(bench, Runtime::Skep, name, turns, |server, _| measure(server))?;
+        let (turns, notes) = start(bench, programs, worker, b"")?;
+        let mut contest = Self::of(bench, Runtime::Skep, name, &turns, |server, _| measure(server))?;
         contest.notes.splice(..0, notes);
         Ok(contest)
     }
@@ -82,11 +96,11 @@ impl Contest {
         bench: &Bench,
         ours: Runtime,
         name: &str,
-        turns: Vec<Turn<'_>>,
+        turns: &[Turn<'_>],
         mut measure: impl FnMut(&Server, &[u8]) -> Result<Sample, AskError>,
     ) -> Result<Self, Box<dyn std::error::Error>> {
         let mut notes = Vec::new();
-        let mut running: Vec<(Turn<'_>, Vec<Sample>)> = turns.into_iter().map(|turn| (turn, Vec::new())).collect();
+        let mut running: Vec<(&Turn<'_>, Vec<Sample>)> = turns.iter().map(|turn| (turn, Vec::new())).collect();
         for round in 0..bench.plan.rounds {
             for number in order(running.len(), round) {
                 let (Turn { server, request }, samples) = &mut running[number];

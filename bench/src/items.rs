@@ -9,6 +9,7 @@ mod hello;
 mod latency;
 mod memory;
 mod parse;
+mod platform_hello;
 mod reload;
 mod start;
 mod stream;
@@ -56,11 +57,13 @@ pub(crate) enum Item {
     Burst,
     /// Memory of 1,000 loaded Workers
     Density,
+    /// Requests per second and time of a short JSON answer through the platform
+    PlatformHello,
 }
 
 impl Item {
     /// All of them, in the order of the report.
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Hello,
         Self::Latency,
         Self::Stream,
@@ -75,6 +78,7 @@ impl Item {
         Self::Cold,
         Self::Burst,
         Self::Density,
+        Self::PlatformHello,
     ];
 
     /// The name on the command line.
@@ -98,6 +102,7 @@ impl Item {
             Self::Cold => cold::run(bench),
             Self::Burst => burst::run(bench),
             Self::Density => density::run(bench),
+            Self::PlatformHello => platform_hello::run(bench),
         }
     }
 }

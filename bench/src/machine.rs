@@ -5,6 +5,8 @@ use std::io;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::processes::family;
+
 /// Processor time is counted in hundredths of a second.
 const TICK: Duration = Duration::from_millis(10);
 
@@ -114,7 +116,7 @@ pub(crate) struct Meter {
 pub(crate) struct Spent {
     /// Time that passed.
     pub(crate) wall: Duration,
-    /// Processor time of the server, all its threads.
+    /// Processor time of the server, all its threads and processes.
     pub(crate) server: Duration,
     /// Processor time of the load generator.
     pub(crate) own: Duration,
@@ -130,7 +132,7 @@ impl Meter {
             process,
             cores: cores.clone(),
             begun: Instant::now(),
-            server: processor_time(process)?,
+            server: server_time(process)?,
             own: processor_time(std::process::id())?,
             busy: busy_time(cores)?,
         })
@@ -138,11 +140,17 @@ impl Meter {
 
     pub(crate) fn stop(self) -> io::Result<Spent> {
         let wall = self.begun.elapsed();
-        let server = processor_time(self.process)?.saturating_sub(self.server);
+        let server = server_time(self.process)?.saturating_sub(self.server);
         let own = processor_time(std::process::id())?.saturating_sub(self.own);
         let busy = busy_time(&self.cores)?.saturating_sub(self.busy);
         Ok(Spent { wall, server, own, others: busy.saturating_sub(server + own) })
     }
+}
+
+/// What a process and all that descend from it have used so far. Those that have ended do not count.
+fn server_time(process: u32) -> io::Result<Duration> {
+    let others = family(process).into_iter().skip(1).filter_map(|member| processor_time(member).ok());
+    Ok(processor_time(process)? + others.sum::<Duration>())
 }
 
 /// User and system time of a process, all its threads: fields 14 and 15 of its `stat`.

@@ -18,6 +18,7 @@ mod load;
 mod machine;
 mod peers;
 mod platform;
+mod processes;
 mod promise;
 mod report;
 mod server;

@@ -75,8 +75,18 @@ pub(crate) const DENSITY: Promise = Promise { name: "density", bound: Bound::AtM
 pub(crate) const DENSITY_RETURNED: Promise =
     Promise { name: "density-returned", bound: Bound::AtLeast(90.0), unit: "%" };
 
+/// Hello JSON through `skep serve` in requests per second on one core, over workerd's, Deno.serve's and a raw hyper server's.
+pub(crate) const PLATFORM_HELLO_WORKERD: Promise =
+    Promise { name: "platform-hello-workerd", bound: Bound::AtLeast(6.0), unit: "×" };
+pub(crate) const PLATFORM_HELLO_DENO: Promise =
+    Promise { name: "platform-hello-deno", bound: Bound::AtLeast(0.6), unit: "×" };
+pub(crate) const PLATFORM_HELLO_HYPER: Promise =
+    Promise { name: "platform-hello-hyper", bound: Bound::AtLeast(0.5), unit: "×" };
+/// The median latency of it on one connection, less a raw hyper server's.
+pub(crate) const PLATFORM_LATENCY: Promise =
+    Promise { name: "platform-latency", bound: Bound::AtMost(60.0), unit: "µs" };
 /// All of them.
-pub(crate) const PROMISES: [Promise; 24] = [
+pub(crate) const PROMISES: [Promise; 28] = [
     HELLO_WORKERD,
     HELLO_DENO,
     LATENCY,
@@ -101,6 +111,10 @@ pub(crate) const PROMISES: [Promise; 24] = [
     BURST_LOST,
     DENSITY,
     DENSITY_RETURNED,
+    PLATFORM_HELLO_WORKERD,
+    PLATFORM_HELLO_DENO,
+    PLATFORM_HELLO_HYPER,
+    PLATFORM_LATENCY,
 ];
 
 // === impl Promise ===

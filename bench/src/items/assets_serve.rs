@@ -27,7 +27,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Section, Box<dyn Error>> {
 
     let (served, plain) = (Platform::request(WORKER, "/hello"), crate::client::get("/hello"));
     let turns = vec![Turn { server: platform.server, request: &served }, Turn { server: bare, request: &plain }];
-    let contest = Contest::of(bench, Runtime::SkepServe, "assets-serve", turns, |server, request| {
+    let contest = Contest::of(bench, Runtime::SkepServe, "assets-serve", &turns, |server, request| {
         throughput::measure(bench, server, CONNECTIONS, request, PAGE.as_bytes())
     })?;
     let share = contest.least_ratio(Runtime::RawHyper).map(|ratio| ASSETS_SERVE.measured(ratio));
