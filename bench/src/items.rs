@@ -6,6 +6,7 @@ mod cold;
 mod density;
 mod deploy;
 mod hello;
+mod instructions;
 mod latency;
 mod memory;
 mod parse;
@@ -59,11 +60,13 @@ pub(crate) enum Item {
     Density,
     /// Requests per second and time of a short JSON answer through the platform
     PlatformHello,
+    /// Processor instructions for a request
+    Instructions,
 }
 
 impl Item {
     /// All of them, in the order of the report.
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Hello,
         Self::Latency,
         Self::Stream,
@@ -79,6 +82,7 @@ impl Item {
         Self::Burst,
         Self::Density,
         Self::PlatformHello,
+        Self::Instructions,
     ];
 
     /// The name on the command line.
@@ -103,6 +107,7 @@ impl Item {
             Self::Burst => burst::run(bench),
             Self::Density => density::run(bench),
             Self::PlatformHello => platform_hello::run(bench),
+            Self::Instructions => instructions::run(bench),
         }
     }
 }

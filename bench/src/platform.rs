@@ -42,15 +42,35 @@ impl Platform {
     /// Starts it over a folder, on some cores.
     pub(crate) fn start(bench: &Bench, data: &Path, cores: &str, more: &[&str]) -> Result<Self, Box<dyn Error>> {
         let program = Program { runtime: Runtime::SkepServe, ..bench.skep.clone() };
-        let mut arguments: Vec<OsString> =
-            vec!["--subdomain".into(), SUBDOMAIN.into(), "--data-dir".into(), data.into()];
+        Self::start_as(bench, &program, Vec::new(), data, cores, more)
+    }
+
+    /// Starts it in another program, such as valgrind, which is given these arguments first.
+    pub(crate) fn start_inside(
+        bench: &Bench,
+        outer: &str,
+        arguments: &[OsString],
+        data: &Path,
+        cores: &str,
+        more: &[&str],
+    ) -> Result<Self, Box<dyn Error>> {
+        let program = Program { runtime: Runtime::SkepServe, path: outer.into(), version: String::new() };
+        let arguments = arguments.iter().cloned().chain([bench.skep.path.clone().into()]).collect();
+        Self::start_as(bench, &program, arguments, data, cores, more)
+    }
+
+    fn start_as(
+        bench: &Bench,
+        program: &Program,
+        mut arguments: Vec<OsString>,
+        data: &Path,
+        cores: &str,
+        more: &[&str],
+    ) -> Result<Self, Box<dyn Error>> {
+        arguments.extend(program.arguments(""));
+        arguments.extend(["--subdomain".into(), SUBDOMAIN.into(), "--data-dir".into(), data.into()]);
         arguments.extend(more.iter().map(OsString::from));
-        let server = program.start_with(
-            program.arguments("").into_iter().chain(arguments).collect(),
-            data,
-            cores,
-            &bench.output.join("logs/skep-serve.log"),
-        )?;
+        let server = program.start_with(arguments, data, cores, &bench.output.join("logs/skep-serve.log"))?;
         let token = fs::read_to_string(data.join("admin-token"))?.trim().to_owned();
         let api = Client::connect(server.address)?;
         let mut platform = Self { server, account: String::new(), token, api };
