@@ -9,6 +9,7 @@ mod hello;
 mod instructions;
 mod latency;
 mod memory;
+mod neighbour;
 mod parse;
 mod platform_hello;
 mod reload;
@@ -62,11 +63,13 @@ pub(crate) enum Item {
     PlatformHello,
     /// Processor instructions for a request
     Instructions,
+    /// What one account's Workers feel of another one's that attack
+    Neighbour,
 }
 
 impl Item {
     /// All of them, in the order of the report.
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::Hello,
         Self::Latency,
         Self::Stream,
@@ -83,6 +86,7 @@ impl Item {
         Self::Density,
         Self::PlatformHello,
         Self::Instructions,
+        Self::Neighbour,
     ];
 
     /// The name on the command line.
@@ -108,6 +112,7 @@ impl Item {
             Self::Density => density::run(bench),
             Self::PlatformHello => platform_hello::run(bench),
             Self::Instructions => instructions::run(bench),
+            Self::Neighbour => neighbour::run(bench),
         }
     }
 }

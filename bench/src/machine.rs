@@ -31,6 +31,13 @@ impl Cores {
         Ok(Self { all: list.to_owned(), server, load: cores.next().unwrap_or(server) })
     }
 
+    /// Those that the load generator leaves to servers, as `taskset` writes them; all, if there is one only.
+    pub(crate) fn beside_load(&self) -> String {
+        let others: Vec<String> =
+            numbers(&self.all).into_iter().filter(|core| *core != self.load).map(|core| core.to_string()).collect();
+        if others.is_empty() { self.all.clone() } else { others.join(",") }
+    }
+
     /// How many servers may use that are not kept to one.
     pub(crate) fn count(&self) -> usize {
         numbers(&self.all).len()
@@ -184,13 +191,23 @@ fn ticks_of_core(stat: &str, core: usize) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::{kilobytes, numbers, ticks_of_core, ticks_of_process};
+    use super::{Cores, kilobytes, numbers, ticks_of_core, ticks_of_process};
 
     #[test]
     fn lists_of_cores() {
         assert_eq!(numbers("0"), [0]);
         assert_eq!(numbers("0-2,5"), [0, 1, 2, 5]);
         assert_eq!(numbers(""), [0; 0]);
+    }
+
+    #[test]
+    fn the_cores_beside_the_load() {
+        let check = |all: &str, load, expect: &str| {
+            assert_eq!(Cores { all: all.to_owned(), server: 0, load }.beside_load(), expect);
+        };
+        check("0-3", 1, "0,2,3");
+        check("0,1", 1, "0");
+        check("0", 0, "0");
     }
 
     #[test]

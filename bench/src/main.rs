@@ -23,7 +23,9 @@ mod promise;
 mod report;
 mod server;
 mod statistics;
+mod steady;
 mod table;
+mod tail;
 
 use std::error::Error;
 use std::fs;

@@ -19,6 +19,13 @@ const SUBDOMAIN: &str = "dev";
 /// Between the parts of an upload.
 const BOUNDARY: &str = "----skep-bench";
 
+/// An account beside the first one.
+pub(crate) struct Account {
+    pub(crate) id: String,
+    pub(crate) token: String,
+    subdomain: String,
+}
+
 /// A platform that runs.
 pub(crate) struct Platform {
     pub(crate) server: Server,
@@ -115,19 +122,37 @@ impl Platform {
     /// Uploads a script and deploys it. Gives the version's id.
     pub(crate) fn deploy(&mut self, worker: &str, script: &str) -> Result<String, Box<dyn Error>> {
         let metadata = json!({ "main_module": "index.js", "compatibility_date": "2026-10-06" }).to_string();
-        self.put(
-            worker,
-            &[
-                ("metadata", "application/json", metadata.as_bytes()),
-                ("index.js", "application/javascript+module", script.as_bytes()),
-            ],
-        )
+        self.put(worker, &script_parts(&metadata, script))
+    }
+
+    /// Makes another account, with a label of its own.
+    pub(crate) fn new_account(&mut self, subdomain: &str) -> Result<Account, Box<dyn Error>> {
+        let path = format!("/skep/v1/accounts/{}/accounts", self.account);
+        let body = json!({ "name": subdomain, "subdomain": subdomain }).to_string();
+        let made = self.call("POST", &path, "application/json", body.as_bytes())?;
+        let [id, token] = ["id", "token"].map(|key| text(&made["result"][key]));
+        Ok(Account { id: id?, token: token?, subdomain: subdomain.to_owned() })
+    }
+
+    /// Uploads a script of another account, perhaps with a limit of CPU time in milliseconds, and deploys it.
+    pub(crate) fn deploy_for(
+        &mut self,
+        account: &Account,
+        worker: &str,
+        script: &str,
+        cpu_ms: Option<u32>,
+    ) -> Result<(), Box<dyn Error>> {
+        let limits = cpu_ms.map_or_else(|| json!({}), |cpu_ms| json!({ "cpu_ms": cpu_ms }));
+        let metadata =
+            json!({ "main_module": "index.js", "compatibility_date": "2026-10-06", "limits": limits }).to_string();
+        let path = format!("/accounts/{}/workers/scripts/{worker}", account.id);
+        self.call_as(&account.token, "PUT", &path, &form_kind(), &form(&script_parts(&metadata, script)))?;
+        Ok(())
     }
 
     fn put(&mut self, worker: &str, parts: &[(&str, &str, &[u8])]) -> Result<String, Box<dyn Error>> {
         let path = format!("/accounts/{}/workers/scripts/{worker}", self.account);
-        let kind = format!("multipart/form-data; boundary={BOUNDARY}");
-        let answer = self.call("PUT", &path, &kind, &form(parts))?;
+        let answer = self.call("PUT", &path, &form_kind(), &form(parts))?;
         text(&answer["result"]["deployment_id"])
     }
 
@@ -149,15 +174,33 @@ impl Platform {
         let session = format!("/accounts/{account}/workers/scripts/{worker}/assets-upload-session");
         let opened = self.call("POST", &session, "application/json", manifest.as_bytes())?;
         let upload = format!("/accounts/{account}/workers/assets/upload?base64=true");
-        let kind = format!("multipart/form-data; boundary={BOUNDARY}");
         let content = BASE64.encode(content);
         let form = form(&[(&hash, "text/html; charset=utf-8", content.as_bytes())]);
-        let done = self.call_as(&text(&opened["result"]["jwt"])?, "POST", &upload, &kind, &form)?;
+        let done = self.call_as(&text(&opened["result"]["jwt"])?, "POST", &upload, &form_kind(), &form)?;
         let assets = json!({ "jwt": text(&done["result"]["jwt"])?, "config": {} });
         let metadata = json!({ "assets": assets, "compatibility_date": "2026-10-06" }).to_string();
         self.put(worker, &[("metadata", "application/json", metadata.as_bytes())])?;
         Ok(())
     }
+}
+
+impl Account {
+    /// The request that one of its Workers answers.
+    pub(crate) fn request(&self, worker: &str, path: &str) -> Vec<u8> {
+        get_from(&format!("{worker}.{}.localhost", self.subdomain), path)
+    }
+}
+
+/// The parts of an upload that has one module.
+fn script_parts<'a>(metadata: &'a str, script: &'a str) -> [(&'a str, &'a str, &'a [u8]); 2] {
+    [
+        ("metadata", "application/json", metadata.as_bytes()),
+        ("index.js", "application/javascript+module", script.as_bytes()),
+    ]
+}
+
+fn form_kind() -> String {
+    format!("multipart/form-data; boundary={BOUNDARY}")
 }
 
 fn text(value: &Value) -> Result<String, Box<dyn Error>> {

@@ -92,8 +92,23 @@ pub(crate) const INSTRUCTIONS: Promise =
 /// dearer for a reason.
 const INSTRUCTIONS_MEASURED: f64 = 43_600.0;
 
+/// A Worker's p99 while another account's Worker attacks, over its p99 while nobody does: an attack each.
+pub(crate) const NEIGHBOUR_LOOP: Promise = Promise { name: "neighbour-loop", bound: Bound::AtMost(1.2), unit: "×" };
+pub(crate) const NEIGHBOUR_MEMORY: Promise =
+    Promise { name: "neighbour-memory", bound: Bound::AtMost(1.2), unit: "×" };
+pub(crate) const NEIGHBOUR_STREAMS: Promise =
+    Promise { name: "neighbour-streams", bound: Bound::AtMost(1.2), unit: "×" };
+pub(crate) const NEIGHBOUR_THROW: Promise = Promise { name: "neighbour-throw", bound: Bound::AtMost(1.2), unit: "×" };
+pub(crate) const NEIGHBOUR_LOG: Promise = Promise { name: "neighbour-log", bound: Bound::AtMost(1.2), unit: "×" };
+/// Requests of that Worker that failed.
+pub(crate) const NEIGHBOUR_LOST: Promise =
+    Promise { name: "neighbour-lost", bound: Bound::AtMost(0.0), unit: "requests" };
+/// Of 100 attacks of each kind that is stopped, those that client or tail were not told the name of.
+pub(crate) const NEIGHBOUR_UNNAMED: Promise =
+    Promise { name: "neighbour-unnamed", bound: Bound::AtMost(0.0), unit: "attacks" };
+
 /// All of them.
-pub(crate) const PROMISES: [Promise; 29] = [
+pub(crate) const PROMISES: [Promise; 36] = [
     HELLO_WORKERD,
     HELLO_DENO,
     LATENCY,
@@ -123,6 +138,13 @@ pub(crate) const PROMISES: [Promise; 29] = [
     PLATFORM_HELLO_HYPER,
     PLATFORM_LATENCY,
     INSTRUCTIONS,
+    NEIGHBOUR_LOOP,
+    NEIGHBOUR_MEMORY,
+    NEIGHBOUR_STREAMS,
+    NEIGHBOUR_THROW,
+    NEIGHBOUR_LOG,
+    NEIGHBOUR_LOST,
+    NEIGHBOUR_UNNAMED,
 ];
 
 // === impl Promise ===

@@ -158,7 +158,7 @@ impl Program {
 }
 
 /// A command on some cores that the kernel ends when this process has ended. util-linux has the programs for it.
-fn command(program: &Path, arguments: Vec<OsString>, cores: &str) -> Command {
+pub(crate) fn command(program: &Path, arguments: Vec<OsString>, cores: &str) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "taskset", "--cpu-list", cores].map(OsStr::new)).arg(program).args(arguments);
     command
@@ -189,7 +189,8 @@ impl Drop for Server {
     }
 }
 
-fn end(child: &mut Child) {
+/// Ends a program that this one started.
+pub(crate) fn end(child: &mut Child) {
     // It may have ended by itself.
     let _ = child.kill();
     let _ = child.wait();
