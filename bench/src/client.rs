@@ -67,6 +67,14 @@ impl Client {
         Ok(Self { stream, parser: Parser::new(false), buffer: vec![0; 256 * 1024] })
     }
 
+    /// Whether the other side has left the connection open. Nothing may be under way on it.
+    pub(crate) fn is_open(&self) -> io::Result<bool> {
+        self.stream.set_nonblocking(true)?;
+        let seen = self.stream.peek(&mut [0]);
+        self.stream.set_nonblocking(false)?;
+        Ok(seen.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock))
+    }
+
     /// Asks, and gives the whole body of the answer.
     pub(crate) fn ask(&mut self, request: &[u8]) -> Result<Vec<u8>, AskError> {
         self.parser.reset(true);

@@ -7,6 +7,7 @@ mod density;
 mod deploy;
 mod hello;
 mod instructions;
+mod kills;
 mod latency;
 mod memory;
 mod neighbour;
@@ -65,11 +66,13 @@ pub(crate) enum Item {
     Instructions,
     /// What one account's Workers feel of another one's that attack
     Neighbour,
+    /// What clients see while the runtime process is killed again and again
+    Kills,
 }
 
 impl Item {
     /// All of them, in the order of the report.
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::Hello,
         Self::Latency,
         Self::Stream,
@@ -87,6 +90,7 @@ impl Item {
         Self::PlatformHello,
         Self::Instructions,
         Self::Neighbour,
+        Self::Kills,
     ];
 
     /// The name on the command line.
@@ -113,6 +117,7 @@ impl Item {
             Self::PlatformHello => platform_hello::run(bench),
             Self::Instructions => instructions::run(bench),
             Self::Neighbour => neighbour::run(bench),
+            Self::Kills => kills::run(bench),
         }
     }
 }

@@ -1,10 +1,12 @@
 //! Processes and their children: a server may be more than one. Linux tells in `/proc`.
 
 use std::fs;
+use std::io;
+use std::process::{Command, Stdio};
 
 /// The children of a process: `/proc/PID/task/TID/children` of each of its threads (proc_tid_children(5)). None of a process
 /// that has ended.
-fn children(process: u32) -> Vec<u32> {
+pub(crate) fn children(process: u32) -> Vec<u32> {
     let Ok(threads) = fs::read_dir(format!("/proc/{process}/task")) else { return Vec::new() };
     let lists = threads.flatten().filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
     lists.flat_map(|list| numbers(&list)).collect()
@@ -25,11 +27,28 @@ pub(crate) fn family(process: u32) -> Vec<u32> {
     family
 }
 
+/// The child that has a word in its command line.
+pub(crate) fn child_with(process: u32, word: &str) -> Option<u32> {
+    children(process).into_iter().find(|child| {
+        let line = fs::read(format!("/proc/{child}/cmdline")).unwrap_or_default();
+        line.split(|byte| *byte == 0).any(|argument| String::from_utf8_lossy(argument).contains(word))
+    })
+}
+
+/// Ends a process at once, with SIGKILL. It must be one that this program's own servers started.
+pub(crate) fn kill(process: u32) -> io::Result<()> {
+    // The shell's own `kill`: there may be no program of that name.
+    let mut command = Command::new("sh");
+    command.args(["-c", "kill -KILL \"$0\"", &process.to_string()]);
+    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status()?;
+    if status.success() { Ok(()) } else { Err(io::Error::other(format!("process {process} cannot be killed"))) }
+}
+
 #[cfg(test)]
 mod tests {
     use std::process::Command;
 
-    use super::{family, numbers};
+    use super::{child_with, children, family, kill, numbers};
 
     #[test]
     fn lists_of_processes() {
@@ -38,11 +57,17 @@ mod tests {
     }
 
     #[test]
-    fn a_child_is_of_the_family() {
+    fn a_child_is_found_and_killed() {
         let own = std::process::id();
         let mut child = Command::new("sleep").arg("1234.5").spawn().unwrap();
+        assert!(children(own).contains(&child.id()));
         assert!(family(own).starts_with(&[own]) && family(own).contains(&child.id()));
-        child.kill().unwrap();
-        child.wait().unwrap();
+        assert_eq!(child_with(own, "no such word"), None);
+        // The child is still this program until it has become the other one.
+        while child_with(own, "1234.5").is_none() {}
+        assert_eq!(child_with(own, "1234.5"), Some(child.id()));
+        kill(child.id()).unwrap();
+        assert!(!child.wait().unwrap().success());
+        assert_eq!(children(child.id()), [0; 0]);
     }
 }

@@ -107,8 +107,18 @@ pub(crate) const NEIGHBOUR_LOST: Promise =
 pub(crate) const NEIGHBOUR_UNNAMED: Promise =
     Promise { name: "neighbour-unnamed", bound: Bound::AtMost(0.0), unit: "attacks" };
 
+/// The most time from the end of the runtime process to the next good answer.
+pub(crate) const KILLS_ANSWER: Promise = Promise { name: "kills-answer", bound: Bound::AtMost(200.0), unit: "ms" };
+/// Requests that failed though they were not under way when the runtime process ended.
+pub(crate) const KILLS_LOST: Promise = Promise { name: "kills-lost", bound: Bound::AtMost(0.0), unit: "requests" };
+/// Connections that were closed while nothing was under way on them.
+pub(crate) const KILLS_CLOSED: Promise =
+    Promise { name: "kills-closed", bound: Bound::AtMost(0.0), unit: "connections" };
+/// What the supervisor's memory grows by.
+pub(crate) const KILLS_MEMORY: Promise = Promise { name: "kills-memory", bound: Bound::AtMost(1.0), unit: "MiB" };
+
 /// All of them.
-pub(crate) const PROMISES: [Promise; 36] = [
+pub(crate) const PROMISES: [Promise; 40] = [
     HELLO_WORKERD,
     HELLO_DENO,
     LATENCY,
@@ -145,6 +155,10 @@ pub(crate) const PROMISES: [Promise; 36] = [
     NEIGHBOUR_LOG,
     NEIGHBOUR_LOST,
     NEIGHBOUR_UNNAMED,
+    KILLS_ANSWER,
+    KILLS_LOST,
+    KILLS_CLOSED,
+    KILLS_MEMORY,
 ];
 
 // === impl Promise ===
