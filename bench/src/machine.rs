@@ -96,6 +96,17 @@ impl Memory {
         Ok(Self { resident: value("Rss:"), proportional: value("Pss:") })
     }
 
+    /// Of a process and all that descend from it.
+    pub(crate) fn of_family(process: u32) -> io::Result<Self> {
+        let mut sum = Self { resident: 0, proportional: 0 };
+        for member in family(process) {
+            let memory = Self::of(member)?;
+            sum.resident += memory.resident;
+            sum.proportional += memory.proportional;
+        }
+        Ok(sum)
+    }
+
     /// From now on [`Memory::most_resident`] counts anew.
     pub(crate) fn forget_most(process: u32) -> io::Result<()> {
         fs::write(format!("/proc/{process}/clear_refs"), "5")

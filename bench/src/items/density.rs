@@ -1,12 +1,14 @@
 //! Density: what a loaded Worker costs that nobody asks for, and what is given back when it goes.
 
 use std::error::Error;
+use std::io;
 use std::time::{Duration, Instant};
 
 use crate::Bench;
 use crate::client::Client;
 use crate::machine::Memory;
 use crate::platform::Platform;
+use crate::processes::family;
 use crate::promise::{DENSITY, DENSITY_RETURNED};
 use crate::report::Section;
 use crate::table::{Table, number};
@@ -33,16 +35,18 @@ pub(crate) fn run(bench: &Bench) -> Result<Section, Box<dyn Error>> {
     let arguments = ["--keep-alive-seconds", &keep];
     let platform = Platform::start(bench, &data, &bench.cores.all, &arguments)?;
     let process = platform.server.process();
-    let threads = || std::fs::read_dir(format!("/proc/{process}/task")).map(Iterator::count);
+    let threads = || -> io::Result<usize> {
+        family(process).into_iter().map(|one| Ok(std::fs::read_dir(format!("/proc/{one}/task"))?.count())).sum()
+    };
     let mut client = Client::connect(platform.server.address)?;
     client.ask(&Platform::request("hello-0", "/"))?;
     std::thread::sleep(SETTLE);
-    let (empty, few) = (Memory::of(process)?.proportional as f64, threads()?);
+    let (empty, few) = (Memory::of_family(process)?.proportional as f64, threads()?);
     for worker in 1..WORKERS {
         client.ask(&Platform::request(&format!("hello-{worker}"), "/"))?;
     }
     std::thread::sleep(SETTLE);
-    let (full, many) = (Memory::of(process)?.proportional as f64, threads()?);
+    let (full, many) = (Memory::of_family(process)?.proportional as f64, threads()?);
     if many < few + WORKERS - 1 {
         return Err(
             format!("{WORKERS} Workers were asked, and there are {many} threads: isolates went too early").into()
@@ -56,7 +60,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Section, Box<dyn Error>> {
         std::thread::sleep(Duration::from_millis(200));
     }
     std::thread::sleep(SETTLE);
-    let idle = Memory::of(process)?.proportional as f64;
+    let idle = Memory::of_family(process)?.proportional as f64;
     let each = (full - empty) / (WORKERS - 1) as f64;
     let returned = (full - idle) / (full - empty) * 100.0;
     let mut table = Table::new(&["", "isolates", "PSS in MB"]);

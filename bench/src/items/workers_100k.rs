@@ -74,7 +74,7 @@ fn start(bench: &Bench, data: &Path) -> Result<(Platform, f64), Box<dyn Error>> 
 
 fn memory(platform: &Platform) -> Result<Memory, Box<dyn Error>> {
     std::thread::sleep(SETTLE);
-    Ok(Memory::of(platform.server.process())?)
+    Ok(Memory::of_family(platform.server.process())?)
 }
 
 fn name(number: usize) -> String {
