@@ -100,7 +100,7 @@ impl Site {
         self.remove_unused().await;
         let worker = self.store.worker(&self.account.id, "site").await.expect("read").expect("a Worker");
         let version = self.store.latest_version(worker.id).await.expect("read").expect("a version");
-        self.store.load_version("site", &version).await.expect("its modules");
+        self.store.files().modules(&version).expect("its modules");
         let Content { assets: Some(assets), .. } = version.content else { panic!("it has no assets") };
         let manifest = self.store.with_files(move |files| files.read(&assets.manifest)).await.expect("its manifest");
         let manifest: Manifest = serde_json::from_slice(&manifest).expect("a manifest");

@@ -223,6 +223,7 @@ fn spawn_builder(
         colors,
         inspector: true,
         code: skep_isolate::Code::Compile,
+        witness: Arc::new(skep_isolate::NoWitness),
     };
     let opened = move |project: Result<&Project, skep_bundle::BuildError>| {
         let opened = project.map(|project| {

@@ -7,6 +7,7 @@
 mod body;
 mod drive;
 mod failure;
+pub mod forwarded;
 pub mod rpc;
 pub mod wake;
 mod websocket;

@@ -3,7 +3,7 @@
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
-use skep_exchange::{Body, Failure, Response};
+use skep_exchange::{Body, BodyError, Failure, Response};
 use skep_worker::ErrorCode;
 
 /// What a page says.
@@ -63,6 +63,15 @@ pub fn error_page(failure: &Failure, detail: Option<&str>) -> Response {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
     response
+}
+
+/// The response to a client whose request's body did not come completely, if it still reads one.
+pub fn broken_body(error: &BodyError) -> Response {
+    let (status, title) = match error {
+        BodyError::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "Request body too large"),
+        BodyError::Transport(_) | BodyError::Stream(_) => (StatusCode::BAD_REQUEST, "Bad request"),
+    };
+    Page { status, title, message: &error.to_string(), detail: None }.response()
 }
 
 fn escape(text: &str) -> String {

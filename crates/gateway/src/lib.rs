@@ -11,8 +11,10 @@ mod request;
 mod response;
 mod server;
 mod tls;
+mod tracked;
 
-pub use error_page::{Page, error_page};
+pub use error_page::{Page, broken_body, error_page};
 pub use handler::{Answering, Handler};
-pub use server::{BindError, Listener, Server, ServerLimits, SharedListener};
+pub use server::{BindError, Connections, Listener, Server, ServerLimits, SharedListener, speaks_http2};
 pub use tls::{Certify, Readying, TlsError, certificate, certified_key, self_signed};
+pub use tracked::{Doing, Track};

@@ -10,7 +10,7 @@ use http::header::{CONTENT_LENGTH, HOST};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderName, HeaderValue, Method, Uri, Version};
 use hyper::body::Incoming;
-use skep_exchange::{Body, BodyError, Request, RequestCf};
+use skep_exchange::{Body, BodyError, Request, RequestCf, forwarded};
 
 /// The header that carries the client's address, as Workers know it.
 const CONNECTING_IP: HeaderName = HeaderName::from_static("cf-connecting-ip");
@@ -28,43 +28,74 @@ pub(crate) enum Refused {
 
 /// Where the requests of one connection come from.
 pub(crate) struct Origin {
-    secure: bool,
+    from: From,
     largest_body: u64,
-    /// The client's address, as a header.
-    client: HeaderValue,
     /// The first authority that was written as the URL standard wants it: most connections name no other.
     authority: OnceLock<Authority>,
+}
+
+enum From {
+    /// A client.
+    Client {
+        /// Whether it speaks TLS.
+        secure: bool,
+        /// Its address, as a header.
+        address: HeaderValue,
+    },
+    /// Another process of the platform, which hands requests on and says where they come from: [`forwarded`].
+    Peer,
 }
 
 impl Origin {
     /// A connection from a client, through TLS or not, that may send bodies of this many bytes.
     pub(crate) fn new(client: SocketAddr, secure: bool, largest_body: u64) -> Self {
-        let client =
+        let address =
             HeaderValue::try_from(client.ip().to_string()).unwrap_or_else(|_| HeaderValue::from_static("0.0.0.0"));
-        Self { secure, largest_body, client, authority: OnceLock::new() }
+        Self { from: From::Client { secure, address }, largest_body, authority: OnceLock::new() }
+    }
+
+    /// A connection from another process of the platform.
+    pub(crate) fn peer(largest_body: u64) -> Self {
+        Self { from: From::Peer, largest_body, authority: OnceLock::new() }
+    }
+
+    pub(crate) fn is_peer(&self) -> bool {
+        matches!(self.from, From::Peer)
     }
 
     /// What a request is refused for, or the request with an absolute URI and a bounded body.
     pub(crate) fn accept(&self, incoming: http::Request<Incoming>) -> Result<Request, Refused> {
         let (mut parts, body) = incoming.into_parts();
-        parts.uri = self.absolute_uri(&parts)?;
+        let scheme = self.scheme(&mut parts);
+        parts.uri = self.absolute_uri(&parts, scheme)?;
         let limit = self.largest_body;
         let length = parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
         if length.is_some_and(|length| length > limit) {
             return Err(Refused::TooLarge(limit));
         }
-        parts.headers.insert(CONNECTING_IP, self.client.clone());
-        parts.extensions.insert(RequestCf(cf(parts.version)));
+        let cf = match &self.from {
+            From::Client { address, .. } => {
+                forwarded::remove(&mut parts.headers);
+                parts.headers.insert(CONNECTING_IP, address.clone());
+                cf(parts.version)
+            }
+            From::Peer => match parts.headers.remove(forwarded::CF) {
+                Some(told) => told.to_str().map_or_else(|_| cf(parts.version), Into::into),
+                None => cf(parts.version),
+            },
+        };
+        parts.extensions.insert(RequestCf(cf));
         let body = if hyper::body::Body::is_end_stream(&body) {
             Body::empty()
         } else {
-            Body::boxed(Bounded { body, left: limit, limit })
+            let bounded = Bounded { body, left: limit, limit };
+            if self.is_peer() { Body::boxed(Drained(Some(bounded))) } else { Body::boxed(bounded) }
         };
         Ok(Request::from_parts(parts, body))
     }
 
     /// RFC 9110, section 7.1: the target URI from scheme, authority and path.
-    fn absolute_uri(&self, parts: &http::request::Parts) -> Result<Uri, Refused> {
+    fn absolute_uri(&self, parts: &http::request::Parts, scheme: Scheme) -> Result<Uri, Refused> {
         // A host without a scheme is what CONNECT names, which is for proxies.
         if parts.method == Method::CONNECT || (parts.uri.authority().is_some() && parts.uri.scheme().is_none()) {
             return Err(Refused::Target);
@@ -83,32 +114,35 @@ impl Origin {
             && let Some(known) = self.authority.get().filter(|known| known.as_str() == authority)
         {
             let mut uri = http::uri::Parts::default();
-            uri.scheme = Some(self.scheme());
+            uri.scheme = Some(scheme);
             uri.authority = Some(known.clone());
             uri.path_and_query = parts.uri.path_and_query().cloned().or(Some(PathAndQuery::from_static("/")));
             return Uri::from_parts(uri).map_err(|_| Refused::Target);
         }
-        let uri = self.normal_uri(authority, path)?;
+        let uri = normal_uri(&scheme, authority, path)?;
         if let Some(normal) = uri.authority().filter(|normal| normal.as_str() == authority) {
             self.authority.get_or_init(|| normal.clone());
         }
         Ok(uri)
     }
 
-    fn normal_uri(&self, authority: &str, path: &str) -> Result<Uri, Refused> {
-        if authority.is_empty() || authority.contains(['@', '/', '?', '#', '\\']) {
-            return Err(Refused::Host);
-        }
-        // OPTIONS * is about the server as a whole.
-        let path = if path == "*" { "/" } else { path };
-        let url = format!("{}://{authority}{path}", self.scheme());
-        let url = url::Url::parse(&url).map_err(|_| Refused::Host)?;
-        Uri::from_maybe_shared(Bytes::from(String::from(url))).map_err(|_| Refused::Target)
+    fn scheme(&self, parts: &mut http::request::Parts) -> Scheme {
+        let secure = match &self.from {
+            From::Client { secure, .. } => *secure,
+            From::Peer => parts.headers.remove(forwarded::SCHEME).is_some_and(|scheme| scheme == "https"),
+        };
+        if secure { Scheme::HTTPS } else { Scheme::HTTP }
     }
+}
 
-    fn scheme(&self) -> Scheme {
-        if self.secure { Scheme::HTTPS } else { Scheme::HTTP }
+fn normal_uri(scheme: &Scheme, authority: &str, path: &str) -> Result<Uri, Refused> {
+    if authority.is_empty() || authority.contains(['@', '/', '?', '#', '\\']) {
+        return Err(Refused::Host);
     }
+    // OPTIONS * is about the server as a whole.
+    let path = if path == "*" { "/" } else { path };
+    let url = url::Url::parse(&format!("{scheme}://{authority}{path}")).map_err(|_| Refused::Host)?;
+    Uri::from_maybe_shared(Bytes::from(String::from(url))).map_err(|_| Refused::Target)
 }
 
 /// `request.cf` for each version of HTTP: what is known of the connection. The rest of Cloudflare's fields describe its
@@ -174,6 +208,46 @@ impl hyper::body::Body for Bounded {
     }
 }
 
+/// A body that another process hands on. What nobody wants of it is read and thrown away: an answer that comes before its end would be lost with
+/// the connection, which hyper closes over bytes that were not read.
+struct Drained(Option<Bounded>);
+
+impl hyper::body::Body for Drained {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<hyper::body::Frame<Bytes>, BodyError>>> {
+        match &mut self.0 {
+            Some(body) => Pin::new(body).poll_frame(context),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.as_ref().is_none_or(hyper::body::Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> hyper::body::SizeHint {
+        self.0.as_ref().map(hyper::body::Body::size_hint).unwrap_or_default()
+    }
+}
+
+impl Drop for Drained {
+    fn drop(&mut self) {
+        let Some(mut body) = self.0.take().filter(|body| !hyper::body::Body::is_end_stream(body)) else { return };
+        // Isolates drop bodies on threads of their own: there is a runtime on each.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                let mut next = |context: &mut Context<'_>| hyper::body::Body::poll_frame(Pin::new(&mut body), context);
+                while let Some(Ok(_)) = std::future::poll_fn(&mut next).await {}
+            });
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Origin, Refused};
@@ -187,7 +261,7 @@ mod tests {
         let origin = Origin::new(([127, 0, 0, 1], 9).into(), false, 0);
         for time in ["first", "second"] {
             assert_eq!(
-                origin.absolute_uri(&parts).map(|uri| uri.to_string()),
+                origin.absolute_uri(&parts, super::Scheme::HTTP).map(|uri| uri.to_string()),
                 expect.map(str::to_owned),
                 "{target} {hosts:?}, the {time} time"
             );

@@ -8,7 +8,7 @@ use hyper::body::Body as _;
 use hyper::ext::ReasonPhrase;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use skep_exchange::{AcceptUnmasked, Body, Response, Role, StatusText, WebSocket, drive};
+use skep_exchange::{AcceptUnmasked, Body, Response, Role, StatusText, WebSocket, drive, forwarded};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::error_page::Page;
@@ -61,6 +61,8 @@ fn wrong_informational(status: StatusCode) -> Response {
 pub(crate) struct Upgrade {
     pub(crate) on_upgrade: OnUpgrade,
     pub(crate) key: HeaderValue,
+    /// The other end is a process of the platform.
+    pub(crate) is_peer: bool,
 }
 
 impl Upgrade {
@@ -76,7 +78,8 @@ impl Upgrade {
     /// Answers the handshake with the response's WebSocket, if it has one.
     pub(crate) fn finish(self, mut response: Response) -> http::Response<Body> {
         let Some(end) = WebSocket::take(&mut response) else { return prepare(response) };
-        let role = Role::Server { accept_unmasked: response.extensions().get::<AcceptUnmasked>().is_some() };
+        let accept_unmasked = response.extensions().get::<AcceptUnmasked>().is_some();
+        let role = Role::Server { accept_unmasked };
         tokio::spawn(async move {
             // A client that went away in the middle of the handshake has nothing to be told.
             if let Ok(upgraded) = self.on_upgrade.await {
@@ -87,6 +90,9 @@ impl Upgrade {
         *response.body_mut() = Body::empty();
         let headers = response.headers_mut();
         headers.remove(CONTENT_LENGTH);
+        if self.is_peer && accept_unmasked {
+            headers.insert(forwarded::UNMASKED, HeaderValue::from_static("true"));
+        }
         headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
         if let Ok(accept) = HeaderValue::try_from(derive_accept_key(self.key.as_bytes())) {

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd as _;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::header::{CONNECTION, HeaderValue};
@@ -13,11 +13,11 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use rustls::ServerConfig;
 use skep_exchange::Body;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::{Semaphore, watch};
 
 use crate::error_page::Page;
@@ -25,6 +25,7 @@ use crate::handler::{Answering, Handler};
 use crate::request::{Origin, Refused};
 use crate::response::{self, Upgrade};
 use crate::tls::{Certify, Tls, TlsError};
+use crate::tracked::{Requests, Track, Tracked};
 
 /// What a client may use of a server.
 #[derive(Clone, Copy, Debug)]
@@ -136,6 +137,19 @@ impl Listener {
         Ok(SharedListener { listener, tls: self.tls.clone() })
     }
 
+    /// The next connection, and where it comes from. It does not speak TLS yet.
+    ///
+    /// # Errors
+    /// When the process has no file descriptor left, or the connection was reset while it waited: the next one may do better.
+    pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        self.listener.accept().await
+    }
+
+    /// Whether it speaks TLS.
+    pub fn is_secure(&self) -> bool {
+        self.tls.is_some()
+    }
+
     /// Where it listens.
     ///
     /// # Errors
@@ -198,8 +212,11 @@ impl Http {
     }
 }
 
-/// Whether a client without TLS speaks HTTP/2: its first bytes say so.
-async fn speaks_http2(stream: &TcpStream) -> io::Result<bool> {
+/// Whether a client without TLS speaks HTTP/2: its first bytes say so, and stay where they are.
+///
+/// # Errors
+/// When it says nothing, or the connection breaks.
+pub async fn speaks_http2(stream: &TcpStream) -> io::Result<bool> {
     let mut begin = [0; PREFACE.len()];
     loop {
         let length = stream.peek(&mut begin).await?;
@@ -260,7 +277,7 @@ impl Server {
         stream: TcpStream,
         client: SocketAddr,
         tls: Option<Tls>,
-        watcher: hyper_util::server::graceful::Watcher,
+        watcher: Watcher,
     ) -> impl Future<Output = ()> + Send + use<> {
         let (handler, limits, http) = (Arc::clone(&self.handler), self.limits, Arc::clone(&self.http));
         async move {
@@ -269,13 +286,15 @@ impl Server {
             match tls {
                 None => {
                     if let Ok(Ok(second)) = tokio::time::timeout(limits.header_timeout, speaks_http2(&stream)).await {
-                        serve_connection(http.of(second), stream, handler, client, limits, false, watcher).await;
+                        let origin = Origin::new(client, false, limits.request_body);
+                        serve_connection(http.of(second), stream, handler, origin, watcher).await;
                     }
                 }
                 Some(tls) => {
                     if let Some(stream) = tls.accept(stream, limits.handshake_timeout).await {
                         let second = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-                        serve_connection(http.of(second), stream, handler, client, limits, true, watcher).await;
+                        let origin = Origin::new(client, true, limits.request_body);
+                        serve_connection(http.of(second), stream, handler, origin, watcher).await;
                     }
                 }
             }
@@ -287,12 +306,9 @@ async fn serve_connection(
     http: &auto::Builder<TokioExecutor>,
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     handler: Arc<dyn Handler>,
-    client: SocketAddr,
-    limits: ServerLimits,
-    secure: bool,
-    watcher: hyper_util::server::graceful::Watcher,
+    origin: Origin,
+    watcher: Watcher,
 ) {
-    let origin = Origin::new(client, secure, limits.request_body);
     let service = service_fn(move |request| {
         let begun = begin(Arc::clone(&handler), request, &origin);
         async move { Ok::<_, Infallible>(begun.finish().await) }
@@ -300,6 +316,79 @@ async fn serve_connection(
     let connection = http.serve_connection_with_upgrades(TokioIo::new(stream), service);
     // A connection that breaks has no one left to tell.
     let _ = watcher.watch(connection.into_owned()).await;
+}
+
+/// Connections that somebody else accepts, on one thread's runtime.
+pub struct Connections {
+    handler: Arc<dyn Handler>,
+    limits: ServerLimits,
+    http: Arc<Http>,
+    /// Nothing once they are to finish.
+    graceful: Mutex<Option<GracefulShutdown>>,
+}
+
+impl Server {
+    /// For connections that somebody else accepts.
+    pub fn connections(&self) -> Connections {
+        let (handler, http) = (Arc::clone(&self.handler), Arc::clone(&self.http));
+        Connections { handler, limits: self.limits, http, graceful: Mutex::new(Some(GracefulShutdown::new())) }
+    }
+}
+
+impl Connections {
+    /// Serves a client that speaks HTTP/1.1 without TLS, and tells what the connection is doing. So many bytes were written to it before.
+    pub fn serve(&self, stream: TcpStream, client: SocketAddr, written: u64, track: Box<dyn Track>) {
+        // A socket that cannot be told so is only slower.
+        let _ = stream.set_nodelay(true);
+        let Some(watcher) = self.watcher() else { return };
+        let handler = Arc::clone(&self.handler);
+        let (http, origin) = (Arc::clone(&self.http), Origin::new(client, false, self.limits.request_body));
+        tokio::spawn(async move {
+            let requests = Arc::<Requests>::default();
+            let stream = Tracked::new(stream, written, Arc::clone(&requests), track);
+            let service = service_fn(move |request: http::Request<Incoming>| {
+                let open = requests.begin(hyper::body::Body::size_hint(request.body()).exact());
+                let begun = begin(Arc::clone(&handler), request, &origin);
+                async move { Ok::<_, Infallible>(open.until_sent(begun.finish().await)) }
+            });
+            let connection = http.one.serve_connection_with_upgrades(TokioIo::new(stream), service);
+            // A connection that breaks has no one left to tell.
+            let _ = watcher.watch(connection.into_owned()).await;
+        });
+    }
+
+    /// Serves a client without TLS whose connection ends with this process, in whichever version of HTTP it speaks.
+    pub fn serve_here(&self, stream: TcpStream, client: SocketAddr, second: bool) {
+        let _ = stream.set_nodelay(true);
+        self.spawn(stream, Origin::new(client, false, self.limits.request_body), second);
+    }
+
+    /// Serves another process of the platform, which says where its requests come from.
+    pub fn serve_peer(&self, stream: UnixStream) {
+        self.spawn(stream, Origin::peer(self.limits.request_body), false);
+    }
+
+    fn spawn(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, origin: Origin, second: bool) {
+        let Some(watcher) = self.watcher() else { return };
+        let (http, handler) = (Arc::clone(&self.http), Arc::clone(&self.handler));
+        tokio::spawn(async move { serve_connection(http.of(second), stream, handler, origin, watcher).await });
+    }
+
+    fn graceful(&self) -> MutexGuard<'_, Option<GracefulShutdown>> {
+        self.graceful.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn watcher(&self) -> Option<Watcher> {
+        self.graceful().as_ref().map(GracefulShutdown::watcher)
+    }
+
+    /// Finishes what is being handled, for as long as `grace` at most. Connections that come from now on are closed.
+    pub async fn finish(&self, grace: Duration) {
+        let graceful = self.graceful().take();
+        if let Some(graceful) = graceful {
+            let _ = tokio::time::timeout(grace, graceful.shutdown()).await;
+        }
+    }
 }
 
 /// Waits until a server is told to stop.
@@ -320,8 +409,12 @@ enum Begun {
 }
 
 fn begin(handler: Arc<dyn Handler>, mut incoming: http::Request<Incoming>, origin: &Origin) -> Begun {
-    let upgrade =
-        Upgrade::key(incoming.headers()).map(|key| Upgrade { on_upgrade: hyper::upgrade::on(&mut incoming), key });
+    let is_peer = origin.is_peer();
+    let upgrade = Upgrade::key(incoming.headers()).map(|key| Upgrade {
+        on_upgrade: hyper::upgrade::on(&mut incoming),
+        key,
+        is_peer,
+    });
     let head = incoming.method() == Method::HEAD && incoming.version() == Version::HTTP_2;
     match origin.accept(incoming) {
         Ok(request) if head => Begun::Head(handler.handle(request)),

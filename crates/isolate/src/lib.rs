@@ -21,6 +21,7 @@ mod slot;
 mod spare;
 mod thread;
 mod watchdog;
+mod witness;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -53,6 +54,7 @@ pub use skep_web::{CacheStore, MemoryCache};
 pub use slot::{Permit, Slot, Supply, Usage};
 pub use spare::Spare;
 pub use thread::StartError;
+pub use witness::{Mark, NoWitness, Witness};
 
 /// Events that may wait for an isolate's thread. Who sends more waits.
 const MOST_WAITING: usize = 1024;
@@ -122,6 +124,8 @@ pub struct Options {
     pub inspector: bool,
     /// What becomes of the compiled code.
     pub code: Code,
+    /// Told when the version's code runs.
+    pub witness: Arc<dyn Witness>,
 }
 
 /// A handle to one isolate. Cheap to clone; the isolate ends, after its open events, when the last handle is dropped.

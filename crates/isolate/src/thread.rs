@@ -166,6 +166,8 @@ async fn wait(
 async fn run(blank: Blank, assignment: Assignment, life: &Arc<Life>, helpers: &Arc<Helpers>) {
     let Assignment { options, services, queue, own, permit, started } = assignment;
     name_thread(&options.version.worker);
+    let mark = options.witness.enter(&options.version.id);
+    mark.running(true);
     let mut runtime = match Runtime::start(blank, &options, services, &queue, helpers).await {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -177,6 +179,7 @@ async fn run(blank: Blank, assignment: Assignment, life: &Arc<Life>, helpers: &A
     let (handlers, startup_cpu) = (runtime.handlers().to_vec(), runtime.startup_cpu());
     let (code, guard) = (runtime.take_code(), Arc::clone(runtime.guard()));
     queue.load.touch();
+    mark.running(false);
     if started.send(Ok(Started { handlers, inspector, startup_cpu, code, guard })).is_err() {
         return;
     }
@@ -189,7 +192,9 @@ async fn run(blank: Blank, assignment: Assignment, life: &Arc<Life>, helpers: &A
             runtime.end_late_events();
             rest.tick(&mut runtime, &queue);
         }
+        mark.running(true);
         let polled = turn(&mut runtime, &queue, &mut crossing, context);
+        mark.running(false);
         if polled.is_pending() {
             call_next(&queue, &own);
         }

@@ -43,7 +43,7 @@ pub enum Level {
 }
 
 /// Which run of which Worker something belongs to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
     /// The Worker's name.
     pub worker: Arc<str>,
@@ -54,7 +54,7 @@ pub struct Source {
 }
 
 /// One line of the console.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLine {
     /// How loud.
     pub level: Level,
@@ -67,7 +67,7 @@ pub struct LogLine {
 }
 
 /// An error that the Worker did not catch.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exception {
     /// The error's class.
     pub name: String,
@@ -82,13 +82,15 @@ pub struct Exception {
 }
 
 /// What an event was about.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Trigger {
     /// An HTTP request.
     Fetch {
         /// Its method.
+        #[serde(with = "http_serde::method")]
         method: http::Method,
         /// Its URL.
+        #[serde(with = "http_serde::uri")]
         url: http::Uri,
         /// The status of the answer, if there was one.
         status: Option<u16>,
@@ -128,7 +130,7 @@ impl Trigger {
 }
 
 /// One event that is over: the response is sent completely and every `waitUntil()` promise is settled.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventRecord {
     /// What it was about.
     pub trigger: Trigger,
@@ -147,9 +149,10 @@ pub struct EventRecord {
 }
 
 /// What is kept of an event only for who watches.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Details {
     /// The headers of a fetch event's request.
+    #[serde(with = "http_serde::header_map")]
     pub headers: HeaderMap,
     /// Its `request.cf`, as JSON.
     pub cf: Option<Arc<str>>,

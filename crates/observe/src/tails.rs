@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use skep_exchange::{Message, WebSocketSender};
@@ -45,8 +45,12 @@ pub enum Refused {
 #[derive(Clone)]
 pub struct Tails(Arc<Inner>);
 
+/// Told which Workers are watched: by the account, the name, and whether anybody does.
+type Listener = Box<dyn Fn(&str, &str, bool) + Send + Sync>;
+
 struct Inner {
     queue: SyncSender<Seen>,
+    listener: OnceLock<Listener>,
     /// Those that are in use: by a version that is loaded, or by who watches.
     channels: Mutex<HashMap<String, Weak<Channel>>>,
     sessions: Mutex<HashMap<Uuid, Session>>,
@@ -61,7 +65,9 @@ struct Seen {
 
 /// One Worker's events.
 pub struct Channel {
+    tails: Weak<Inner>,
     queue: SyncSender<Seen>,
+    account: Box<str>,
     worker: Box<str>,
     count: AtomicUsize,
     viewers: Mutex<Vec<Viewer>>,
@@ -109,7 +115,21 @@ impl Tails {
     pub fn start() -> io::Result<Self> {
         let (queue, events) = sync_channel(MOST_WAITING);
         std::thread::Builder::new().name("skep-tail".to_owned()).spawn(move || write(&events))?;
-        Ok(Self(Arc::new(Inner { queue, channels: Mutex::default(), sessions: Mutex::default() })))
+        let inner = Inner { queue, listener: OnceLock::new(), channels: Mutex::default(), sessions: Mutex::default() };
+        Ok(Self(Arc::new(inner)))
+    }
+
+    /// Calls a function when somebody begins to watch a Worker, before anything is sent to him, and when nobody does any more. Only the
+    /// first function is called. It must not block.
+    pub fn on_watched(&self, listener: impl Fn(&str, &str, bool) + Send + Sync + 'static) {
+        drop(self.0.listener.set(Box::new(listener)));
+    }
+
+    /// The Workers that are watched, by their accounts and names.
+    pub fn watched(&self) -> Vec<(String, String)> {
+        let channels = lock(&self.0.channels);
+        let watched = channels.values().filter_map(Weak::upgrade).filter(|channel| channel.is_watched());
+        watched.map(|channel| (channel.account.to_string(), channel.worker.to_string())).collect()
     }
 
     /// Where a Worker's events go.
@@ -121,7 +141,9 @@ impl Tails {
         }
         channels.retain(|_, channel| channel.strong_count() > 0);
         let channel = Arc::new(Channel {
+            tails: Arc::downgrade(&self.0),
             queue: self.0.queue.clone(),
+            account: account.into(),
             worker: worker.into(),
             count: AtomicUsize::new(0),
             viewers: Mutex::default(),
@@ -165,8 +187,10 @@ impl Tails {
         let found = sessions.get_mut(&session).filter(|session| !session.connected).ok_or(Refused::Gone)?;
         found.connected = true;
         let viewer = Viewer { session, filters: found.filters.clone(), sender, dropped: 0 };
-        lock(&found.channel.viewers).push(viewer);
-        found.channel.count.fetch_add(1, Ordering::Relaxed);
+        let mut viewers = lock(&found.channel.viewers);
+        viewers.push(viewer);
+        found.channel.counted(viewers.len());
+        drop(viewers);
         Ok(Connection { tails: self.clone(), session })
     }
 
@@ -221,11 +245,27 @@ impl Channel {
         }
     }
 
+    /// Events of the Worker were left out before they came here.
+    pub fn missed(&self, count: u64) {
+        self.missed.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// There are so many viewers now. Called by who holds their lock, so that the listener is told in order.
+    fn counted(&self, viewers: usize) {
+        let before = self.count.swap(viewers, Ordering::Relaxed);
+        if (before > 0) != (viewers > 0)
+            && let Some(tails) = self.tails.upgrade()
+            && let Some(listener) = tails.listener.get()
+        {
+            listener(&self.account, &self.worker, viewers > 0);
+        }
+    }
+
     fn leave(&self, session: Uuid) {
         let mut viewers = lock(&self.viewers);
         let Some(index) = viewers.iter().position(|viewer| viewer.session == session) else { return };
         let viewer = viewers.swap_remove(index);
-        self.count.store(viewers.len(), Ordering::Relaxed);
+        self.counted(viewers.len());
         // Whoever is gone already need not be told.
         let _ = viewer.sender.send(Message::Close { code: NORMAL_CLOSURE, reason: "the session is over".to_owned() });
     }

@@ -2,7 +2,9 @@
 //!
 //! Lookups take no lock and ask nobody. A Worker that is never visited costs its entry here and nothing else.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use papaya::HashMap;
@@ -19,11 +21,11 @@ pub struct Worker {
     /// Its id.
     pub id: Uuid,
     /// Whose it is.
-    pub account_id: Box<str>,
+    pub account_id: Arc<str>,
     /// Its name.
-    pub name: Box<str>,
+    pub name: Arc<str>,
     /// The account's label in addresses.
-    subdomain: Box<str>,
+    subdomain: Arc<str>,
     workers_dev: bool,
     previews: bool,
     deployment: Box<[Share]>,
@@ -73,15 +75,38 @@ fn address(name: &str, subdomain: &str) -> Box<str> {
     format!("{name}.{subdomain}").to_ascii_lowercase().into()
 }
 
-impl From<LiveWorker> for Worker {
-    fn from(live: LiveWorker) -> Self {
+/// Texts that many Workers have in common, each once.
+#[derive(Debug, Default)]
+struct Texts {
+    all: HashSet<Arc<str>>,
+    /// How many there were when those that nobody has any more were dropped last.
+    kept: usize,
+}
+
+impl Texts {
+    fn one(&mut self, text: &str) -> Arc<str> {
+        if let Some(known) = self.all.get(text) {
+            return Arc::clone(known);
+        }
+        if self.all.len() > self.kept * 2 {
+            self.all.retain(|text| Arc::strong_count(text) > 1);
+            self.kept = self.all.len().max(64);
+        }
+        let text: Arc<str> = text.into();
+        self.all.insert(Arc::clone(&text));
+        text
+    }
+}
+
+impl Worker {
+    fn new(live: LiveWorker, texts: &mut Texts) -> Self {
         let more = More { routes: live.routes, domains: live.domains, crons: live.crons };
         let none = more.routes.is_empty() && more.domains.is_empty() && more.crons.is_empty();
         Self {
             id: live.id,
-            account_id: live.account_id.into(),
+            account_id: texts.one(&live.account_id),
             name: live.name.into(),
-            subdomain: live.subdomain.into(),
+            subdomain: texts.one(&live.subdomain),
             workers_dev: live.workers_dev,
             previews: live.previews,
             deployment: live.deployment.into(),
@@ -109,7 +134,8 @@ pub struct Directory {
     workers: HashMap<Uuid, Arc<Worker>>,
     addresses: HashMap<Box<str>, Arc<Worker>>,
     /// By account and name, for calls from one Worker to another, and for the platform's own.
-    names: HashMap<(Box<str>, Box<str>), Arc<Worker>>,
+    names: HashMap<(Arc<str>, Arc<str>), Arc<Worker>>,
+    texts: Mutex<Texts>,
     /// Leads to ids, so that a deployment changes nothing here.
     routes: ArcSwap<RouteTable<Uuid>>,
 }
@@ -122,6 +148,7 @@ impl Directory {
             workers: HashMap::new(),
             addresses: HashMap::new(),
             names: HashMap::new(),
+            texts: Mutex::default(),
             routes: ArcSwap::from_pointee(RouteTable::default()),
         }
     }
@@ -130,10 +157,11 @@ impl Directory {
     pub fn apply(&self, changes: &[Change]) {
         // How each Worker was before the first change of it.
         let mut changed: std::collections::HashMap<Uuid, Option<Arc<Worker>>> = std::collections::HashMap::new();
+        let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
         for change in changes {
             let (id, before, after) = match change {
                 Change::Worker(live) => {
-                    let worker = Arc::new(Worker::from(live.as_ref().clone()));
+                    let worker = Arc::new(Worker::new(live.as_ref().clone(), &mut texts));
                     let before = self.workers.pin().insert(worker.id, Arc::clone(&worker)).cloned();
                     (worker.id, before, Some(worker))
                 }
@@ -204,6 +232,18 @@ impl Directory {
         }
     }
 
+    /// Whether a host is the platform's own: its domain, `api.` below it, or an address without a name.
+    pub fn is_own(&self, host: &str) -> bool {
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let domain = self.suffix.trim_start_matches('.');
+        host.eq_ignore_ascii_case(domain)
+            || host.eq_ignore_ascii_case("localhost")
+            || bare.parse::<IpAddr>().is_ok()
+            || host
+                .split_once('.')
+                .is_some_and(|(label, rest)| label.eq_ignore_ascii_case("api") && rest.eq_ignore_ascii_case(domain))
+    }
+
     /// The Worker and the version or alias that a preview's host names. `host` is in lower case and has no port.
     pub fn preview(&self, host: &str) -> Option<Found> {
         let address = host.strip_suffix(self.suffix.as_str())?;
@@ -228,7 +268,7 @@ impl Directory {
 
     /// A Worker of an account, by its name.
     pub fn named(&self, account: &str, name: &str) -> Option<Arc<Worker>> {
-        self.names.pin().get(&(Box::from(account), Box::from(name))).cloned()
+        self.names.pin().get(&(Arc::from(account), Arc::from(name))).cloned()
     }
 
     /// A Worker by its id.
@@ -239,6 +279,32 @@ impl Directory {
     /// Every Worker that has cron triggers.
     pub fn scheduled(&self) -> Vec<Arc<Worker>> {
         self.workers.pin().values().filter(|worker| !worker.crons().is_empty()).cloned().collect()
+    }
+
+    /// The ids of all Workers.
+    pub fn ids(&self) -> Vec<Uuid> {
+        self.workers.pin().keys().copied().collect()
+    }
+
+    /// A Worker, as the store told of it last.
+    pub fn live(&self, id: Uuid) -> Option<LiveWorker> {
+        let worker = self.worker(id)?;
+        let (routes, domains, crons) = match worker.more.as_deref() {
+            Some(more) => (more.routes.clone(), more.domains.clone(), more.crons.clone()),
+            None => Default::default(),
+        };
+        Some(LiveWorker {
+            account_id: worker.account_id.to_string(),
+            subdomain: worker.subdomain.to_string(),
+            id: worker.id,
+            name: worker.name.to_string(),
+            workers_dev: worker.workers_dev,
+            previews: worker.previews,
+            deployment: worker.deployment.to_vec(),
+            routes,
+            domains,
+            crons,
+        })
     }
 
     /// How many Workers there are.
@@ -308,6 +374,37 @@ mod tests {
         directory.apply(&[Change::Deleted { id: Uuid::from_u128(2) }]);
         assert_eq!(find(&directory, "my-hello.dev.localhost"), None);
         assert_eq!(directory.len(), 1);
+    }
+
+    #[test]
+    fn everything_can_be_told_again() {
+        let directory = Directory::new("localhost");
+        let all = |id, name| LiveWorker {
+            routes: vec!["example.com/api/*".to_owned()],
+            domains: vec!["shop.example.com".to_owned()],
+            crons: vec!["* * * * *".to_owned()],
+            ..live(id, name)
+        };
+        let mut told = vec![live(1, "hello"), all(2, "all")];
+        for worker in &told {
+            put(&directory, worker.clone());
+        }
+        let mut again: Vec<_> = directory.ids().into_iter().filter_map(|id| directory.live(id)).collect();
+        again.sort_by_key(|worker| worker.id);
+        told.sort_by_key(|worker| worker.id);
+        assert_eq!(again, told);
+        assert_eq!(directory.live(Uuid::from_u128(3)), None);
+    }
+
+    #[test]
+    fn the_platform_s_own_hosts() {
+        let directory = Directory::new("skep.example");
+        for own in ["skep.example", "API.skep.example", "localhost", "127.0.0.1", "[::1]"] {
+            assert!(directory.is_own(own), "{own}");
+        }
+        for other in ["hello.dev.skep.example", "api.example", "skep.example.com", ""] {
+            assert!(!directory.is_own(other), "{other}");
+        }
     }
 
     #[test]

@@ -11,12 +11,16 @@ mod bindings;
 mod choose;
 mod directory;
 pub mod keep_alive;
+mod places;
 mod pool;
+mod source;
 mod supply;
 mod tend;
 
 pub use choose::{Choice, choose};
 pub use directory::{Directory, Found, Worker};
+pub use places::{Place, Places};
 pub use pool::{Answered, Environment, Loaded, Observers, Pool};
+pub use source::{Asking, Source, SourceError};
 pub use supply::{Capacity, Starts, Waited};
 pub use tend::Usage;

@@ -1,5 +1,6 @@
 //! The pool: versions that are in use, each with an isolate when it is needed.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -7,9 +8,9 @@ use std::time::{Duration, Instant};
 use papaya::HashMap;
 use skep_assets::{Answer, AssetHash, Contents, Encoding, Reading, Script, Server, Site};
 use skep_exchange::{Failure, Request, Response};
-use skep_isolate::{CacheStore, Code, MemoryCache, Options, Rates, Slot};
+use skep_isolate::{CacheStore, Code, MemoryCache, Options, Rates, Slot, Witness};
 use skep_observe::Observer;
-use skep_store::{LoadError, Store, StoreError, VersionRecord};
+use skep_store::{Files, LoadError, VersionRecord};
 use skep_worker::{Compatibility, CompatibilityDate, Version};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
@@ -18,6 +19,8 @@ use uuid::Uuid;
 use crate::bindings::Bindings;
 use crate::directory::{Directory, Found, Worker};
 use crate::keep_alive::IdleTimes;
+use crate::places::{Place, Places};
+use crate::source::{Reader, Source, SourceError};
 use crate::supply::{Capacity, Isolates, WorkerSupply};
 
 /// Responses that one Worker's `caches` may keep, in bytes.
@@ -32,7 +35,13 @@ pub type Observers = Box<dyn Fn(&Worker, Uuid) -> Arc<dyn Observer> + Send + Syn
 
 /// What isolates are given that is not their version's own.
 pub struct Environment {
-    /// Where the store is asked, and nobody's request is held up.
+    /// The data directory, whose files are read.
+    pub data_dir: PathBuf,
+    /// Where versions run that may not run here.
+    pub places: Arc<Places>,
+    /// Told what runs at each moment.
+    pub witness: Arc<dyn Witness>,
+    /// Where the source is asked, and nobody's request is held up.
     pub runtime: Handle,
     /// The client behind `fetch()` and `WebSocket`.
     pub outbound: skep_outbound::Client,
@@ -68,7 +77,8 @@ pub(crate) struct Visits {
 /// Versions that are in use.
 pub struct Pool {
     pub(crate) directory: Arc<Directory>,
-    store: Store,
+    source: Arc<dyn Source>,
+    files: Reader,
     pub(crate) environment: Environment,
     pub(crate) versions: HashMap<Uuid, Arc<Loaded>>,
     pub(crate) isolates: Arc<Isolates>,
@@ -86,12 +96,15 @@ pub struct Pool {
 
 impl Pool {
     /// A pool without versions.
-    pub fn new(directory: Arc<Directory>, store: Store, environment: Environment) -> Arc<Self> {
+    pub fn new(directory: Arc<Directory>, source: Arc<dyn Source>, environment: Environment) -> Arc<Self> {
+        let files = Reader::of(&environment.data_dir);
         let isolates = Isolates::new(environment.capacity, environment.runtime.clone());
-        let contents = StoredContents { store: store.clone(), runtime: environment.runtime.clone() };
+        let contents =
+            StoredContents { source: Arc::clone(&source), files: files.clone(), runtime: environment.runtime.clone() };
         Arc::new_cyclic(|own| Self {
             directory,
-            store,
+            source,
+            files,
             environment,
             versions: HashMap::new(),
             isolates,
@@ -103,6 +116,20 @@ impl Pool {
             own: Weak::clone(own),
             begun: Instant::now(),
         })
+    }
+
+    /// Says where a version runs from now on. If that is not here, what it is handling is finished.
+    pub fn place(&self, version: Uuid, place: Place) {
+        let here = place == Place::Here;
+        self.environment.places.set(version, place);
+        if !here {
+            self.versions.pin().remove(&version);
+        }
+    }
+
+    /// Where versions run that may not run here.
+    pub fn places(&self) -> &Places {
+        &self.environment.places
     }
 
     /// The directory of Workers.
@@ -149,13 +176,16 @@ impl Pool {
         u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// A version, loaded from the store if it is not in use.
+    /// A version, loaded if it is not in use.
     ///
     /// # Errors
     /// When it cannot be loaded: what a client gets instead of a response.
     pub async fn load(&self, worker: &Arc<Worker>, version: Uuid) -> Result<Arc<Loaded>, Failure> {
         if let Some(loaded) = self.loaded(version) {
             return Ok(loaded);
+        }
+        if let Some(refusal) = self.environment.places.refusal(version, &worker.name) {
+            return Err(refusal);
         }
         let stopping = || Failure::unusable("The platform is stopping");
         let (pool, worker) = (self.own.upgrade().ok_or_else(stopping)?, Arc::clone(worker));
@@ -177,26 +207,31 @@ impl Pool {
         }
     }
 
-    async fn load_here(&self, worker: &Worker, version: Uuid) -> Result<Arc<Loaded>, LoadError> {
+    async fn load_here(&self, worker: &Worker, version: Uuid) -> Result<Arc<Loaded>, SourceError> {
         let lock = self.lock(version);
         let _loading = lock.lock().await;
         if let Some(loaded) = self.loaded(version) {
             return Ok(loaded);
         }
-        let record = self.store.version(worker.id, version).await?.ok_or_else(gone)?;
-        let site = self.site(&record).await?.map(Arc::new);
+        let opened = self.source.version(worker.id, version).await?.ok_or_else(gone)?;
+        let site = self.site(&opened.record).await?.map(Arc::new);
         let account: Arc<str> = (&*worker.account_id).into();
-        let slot = if record.content.main.is_empty() {
+        let slot = if opened.record.content.main.is_empty() {
             None
         } else {
-            let version = self.store.load_version(&worker.name, &record).await?;
-            let code = Code::Use(Arc::new(self.store.load_code(&record).await));
-            let options = Options { code, ..self.options(worker, record.id, version, site.clone()) };
+            let (id, name) = (opened.record.id, worker.name.clone());
+            let read = move |files: &Files| -> Result<_, LoadError> {
+                let (modules, code) = (files.modules(&opened.record)?, files.code(&opened.record));
+                Ok((opened.describe(&name, modules)?, code))
+            };
+            let (version, code) = self.files.read(read).await?;
+            let code = Code::Use(Arc::new(code));
+            let options = Options { code, ..self.options(worker, id, version, site.clone()) };
             let supply = WorkerSupply {
                 isolates: Arc::clone(&self.isolates),
                 pool: Weak::clone(&self.own),
                 account: Arc::clone(&account),
-                version: record.id,
+                version: id,
             };
             Some(Slot::scaled(options, Arc::new(supply)))
         };
@@ -236,21 +271,21 @@ impl Pool {
             colors: false,
             inspector: false,
             code: Code::Compile,
+            witness: Arc::clone(&self.environment.witness),
         }
     }
 
     /// A version's static assets, ready to answer.
-    async fn site(&self, record: &VersionRecord) -> Result<Option<Site>, LoadError> {
+    async fn site(&self, record: &VersionRecord) -> Result<Option<Site>, SourceError> {
         let Some(assets) = record.content.assets.clone() else { return Ok(None) };
-        let manifest = self.store.with_files(move |files| files.read(&assets.manifest)).await?;
-        let invalid =
-            |error: serde_json::Error| LoadError::Invalid(format!("the static assets cannot be read: {error}"));
+        let manifest = self.files.read(move |files| files.read(&assets.manifest)).await?;
+        let invalid = |error: serde_json::Error| SourceError(format!("the static assets cannot be read: {error}"));
         let manifest = serde_json::from_slice(&manifest).map_err(invalid)?;
         let config = serde_json::from_value(assets.config).map_err(invalid)?;
         let date = record.content.compatibility_date.as_deref().and_then(|date| date.parse().ok());
         let compatibility =
             Compatibility::new(date.unwrap_or(CompatibilityDate::FIRST), record.content.compatibility_flags.clone())
-                .map_err(|error| LoadError::Invalid(error.to_string()))?;
+                .map_err(|error| SourceError(error.to_string()))?;
         let script = if record.content.main.is_empty() { Script::None } else { Script::With(&compatibility) };
         // Lines that are wrong were reported when they were uploaded, and are left out.
         Ok(Some(Site::new(manifest, &config, script).0))
@@ -289,13 +324,9 @@ impl Pool {
     /// The newest version that answers at an address of its own. Nothing if there is none, and for an address of a Worker.
     ///
     /// # Errors
-    /// When the store fails.
-    pub async fn previewed(&self, found: &Found) -> Result<Option<Uuid>, StoreError> {
-        match found {
-            Found::Worker(_) => Ok(None),
-            Found::Preview(worker, digits) => self.store.version_by_prefix(worker.id, &format!("{digits:08x}")).await,
-            Found::Alias(worker, alias) => self.store.version_by_alias(worker.id, alias).await,
-        }
+    /// When the source fails.
+    pub async fn previewed(&self, found: &Found) -> Result<Option<Uuid>, SourceError> {
+        self.source.preview(found).await
     }
 
     /// Hands a cron trigger to the version of a Worker that has the largest share. `due` is in milliseconds since 1970.
@@ -337,8 +368,8 @@ impl Pool {
     }
 }
 
-fn gone() -> LoadError {
-    StoreError::NotFound("the version is gone: the Worker was deleted, or deployed anew".to_owned()).into()
+fn gone() -> SourceError {
+    SourceError("the version is gone: the Worker was deleted, or deployed anew".to_owned())
 }
 
 /// The answer to a request.
@@ -374,21 +405,22 @@ pub(crate) fn stored(error: &std::io::Error) -> Failure {
     Failure::unusable(format!("a static asset cannot be read: {error}"))
 }
 
-/// Contents of static assets, as the store has them.
+/// Contents of static assets, as the files have them.
 struct StoredContents {
-    store: Store,
+    source: Arc<dyn Source>,
+    files: Reader,
     runtime: Handle,
 }
 
 impl Contents for StoredContents {
     fn read(&self, hash: AssetHash, encoding: Encoding) -> Reading<'_> {
-        let store = self.store.clone();
+        let (source, files) = (Arc::clone(&self.source), self.files.clone());
         let reading = self.runtime.spawn(async move {
-            let Some(file) = store.asset_file(&hash.to_string(), encoding.name()).await? else { return Ok(None) };
-            store.with_files(move |files| files.read(&file)).await.map(Some)
+            let Some(file) = source.asset(hash.to_string(), encoding.name().to_owned()).await? else { return Ok(None) };
+            files.read(move |files| files.read(&file)).await.map(Some)
         });
         Box::pin(async move {
-            let read: Result<_, StoreError> = reading.await.map_err(std::io::Error::other)?;
+            let read: Result<_, SourceError> = reading.await.map_err(std::io::Error::other)?;
             read.map_err(std::io::Error::other)
         })
     }

@@ -12,10 +12,11 @@ use rustls::server::{ParsedCertificate, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use skep_acme::Certificates;
 use skep_gateway::{Certify, Readying};
-use skep_pool::{Directory, Found, Pool};
+use skep_pool::{Directory, Found, Source as _};
 use tokio::runtime::Handle;
 
 use crate::settings::Settings;
+use crate::source::Stored;
 use crate::{ServeError, Tell};
 
 /// Hosts of previews that are remembered. When there are more, they are asked for again.
@@ -25,7 +26,7 @@ const PREVIEWS: usize = 10_000;
 pub(crate) struct OnDemand {
     certificates: Arc<Certificates>,
     hosts: Arc<Hosts>,
-    pool: Arc<Pool>,
+    source: Arc<Stored>,
     /// The control plane's runtime, where the store is asked.
     runtime: Handle,
 }
@@ -36,7 +37,8 @@ impl OnDemand {
     pub(crate) fn new(
         acme: &skep_acme::Settings,
         settings: &Settings,
-        pool: &Arc<Pool>,
+        directory: &Arc<Directory>,
+        source: Arc<Stored>,
         tell: &Tell,
     ) -> Result<Arc<Self>, ServeError> {
         let given = match &settings.tls {
@@ -45,7 +47,7 @@ impl OnDemand {
         };
         let hosts = Arc::new(Hosts {
             domain: settings.domain.to_ascii_lowercase(),
-            directory: Arc::clone(pool.directory()),
+            directory: Arc::clone(directory),
             given: given.clone(),
             previews: HashSet::new(),
         });
@@ -57,7 +59,7 @@ impl OnDemand {
             Arc::new(move |event| tell(&event.to_string())),
             Handle::current(),
         )?;
-        Ok(Arc::new(Self { certificates, hosts, pool: Arc::clone(pool), runtime: Handle::current() }))
+        Ok(Arc::new(Self { certificates, hosts, source, runtime: Handle::current() }))
     }
 
     /// The answer to a request of HTTP-01, if an order waits for it.
@@ -70,9 +72,9 @@ impl Certify for OnDemand {
     fn ready(&self, host: &str) -> Option<Readying> {
         let host = host.to_ascii_lowercase();
         let Some(preview) = self.hosts.unseen_preview(&host) else { return self.certificates.ready(&host) };
-        let (pool, hosts, certificates) =
-            (Arc::clone(&self.pool), Arc::clone(&self.hosts), Arc::clone(&self.certificates));
-        let finding = self.runtime.spawn(async move { pool.previewed(&preview).await });
+        let (source, hosts, certificates) =
+            (Arc::clone(&self.source), Arc::clone(&self.hosts), Arc::clone(&self.certificates));
+        let finding = self.runtime.spawn(async move { source.preview(&preview).await });
         Some(Box::pin(async move {
             // Where there is no version, or no store, the handshake goes on with what there is.
             if let Ok(Ok(Some(_))) = finding.await {

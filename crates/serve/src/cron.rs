@@ -6,10 +6,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 use skep_control::{Crons, Ran, Running};
-use skep_pool::{Pool, Worker};
+use skep_link::CallError;
+use skep_pool::{Directory, Worker};
 use skep_store::{Actor, Cron, Store, Timestamp};
 
 use crate::Tell;
+use crate::runtimes::Runtimes;
 
 const MINUTE: Timestamp = 60_000;
 
@@ -18,8 +20,8 @@ fn now() -> Timestamp {
 }
 
 /// Fires what is due, minute by minute, for ever.
-pub(crate) async fn run(pool: Arc<Pool>, store: Store, tell: Tell) {
-    report_missed(&pool, &store, &tell).await;
+pub(crate) async fn run(runtimes: Arc<Runtimes>, directory: Arc<Directory>, store: Store, tell: Tell) {
+    report_missed(&directory, &store, &tell).await;
     let mut last = now() / MINUTE;
     loop {
         let next = (last + 1) * MINUTE;
@@ -31,11 +33,11 @@ pub(crate) async fn run(pool: Arc<Pool>, store: Store, tell: Tell) {
             continue;
         }
         last = minute;
-        for worker in pool.directory().scheduled() {
+        for worker in directory.scheduled() {
             for cron in worker.crons() {
                 if Cron::parse(cron).is_ok_and(|cron| cron.is_due(minute * MINUTE)) {
                     tokio::spawn(fire(
-                        Arc::clone(&pool),
+                        Arc::clone(&runtimes),
                         store.clone(),
                         Arc::clone(&worker),
                         cron.clone(),
@@ -48,38 +50,49 @@ pub(crate) async fn run(pool: Arc<Pool>, store: Store, tell: Tell) {
     }
 }
 
-async fn fire(pool: Arc<Pool>, store: Store, worker: Arc<Worker>, cron: String, due: Timestamp, tell: Tell) {
+async fn fire(runtimes: Arc<Runtimes>, store: Store, worker: Arc<Worker>, cron: String, due: Timestamp, tell: Tell) {
     match store.claim_schedule(worker.id, &cron, due).await {
         Ok(true) => {}
         Ok(false) => return,
         Err(error) => return tell(&format!("The cron trigger \"{cron}\" of {} did not fire: {error}", worker.name)),
     }
-    if let Err(problem) = pool.scheduled(&worker, &cron, due).await {
+    if let Some(problem) = problem(runtimes.scheduled(&worker, &cron, due).await) {
         tell(&format!("The cron trigger \"{cron}\" of {} failed: {problem}", worker.name));
     }
 }
 
+/// What went wrong, if something did.
+fn problem(ran: Result<Result<(), String>, CallError>) -> Option<String> {
+    match ran {
+        Ok(ran) => ran.err(),
+        Err(error) => Some(error.to_string()),
+    }
+}
+
 /// Runs handlers for who asks.
-pub(crate) struct ByHand(pub(crate) Arc<Pool>);
+pub(crate) struct ByHand {
+    pub(crate) runtimes: Arc<Runtimes>,
+    pub(crate) directory: Arc<Directory>,
+}
 
 impl Crons for ByHand {
     fn run<'t>(&'t self, account: &'t str, worker: &'t str, cron: &'t str, due: Timestamp) -> Running<'t> {
         Box::pin(async move {
-            let worker = self.0.directory().named(account, worker)?;
+            let worker = self.directory.named(account, worker)?;
             if worker.deployment().is_empty() {
                 return None;
             }
             let begun = Instant::now();
-            let error = self.0.scheduled(&worker, cron, due).await.err();
+            let error = problem(self.runtimes.scheduled(&worker, cron, due).await);
             Some(Ran { error, wall: begun.elapsed() })
         })
     }
 }
 
 /// Says which triggers were due since they last fired, while nobody was there to fire them.
-async fn report_missed(pool: &Pool, store: &Store, tell: &Tell) {
+async fn report_missed(directory: &Directory, store: &Store, tell: &Tell) {
     let minute = now() / MINUTE * MINUTE;
-    for worker in pool.directory().scheduled() {
+    for worker in directory.scheduled() {
         let schedules = match store.schedules(worker.id).await {
             Ok(schedules) => schedules,
             Err(error) => return tell(&format!("The cron triggers cannot be read: {error}")),

@@ -1,197 +1,92 @@
-//! From a request to who answers it: a Worker, the control plane, or a page that says what is known.
+//! Requests that come to this process: for the platform itself they are answered here, all others are handed to those who run Workers.
 
-use std::collections::HashMap;
-use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
-use http::header::{CONTENT_TYPE, HOST};
-use http::uri::Scheme;
-use http::{HeaderValue, StatusCode};
-use skep_control::{Addresses, Control};
-use skep_exchange::{Body, Failure, Request, Response};
-use skep_gateway::{Answering, Handler, Page, error_page};
-use skep_pool::{Answered, Choice, Found, Pool, Worker, choose};
-use tokio::runtime::Handle;
-use uuid::Uuid;
+use http::StatusCode;
+use skep_control::Control;
+use skep_exchange::{Request, Response};
+use skep_gateway::{Answering, Handler, Page, broken_body};
+use skep_link::{CallError, ForVersion};
+use skep_pool::Directory;
 
-use crate::Tell;
+use crate::runtimes::Runtimes;
 
-/// A version that cannot be loaded is told of so often at most, however many ask for it.
-const TELL_AGAIN: Duration = Duration::from_secs(60);
-
-/// Answers every request of the platform.
+/// Answers requests.
 pub(crate) struct Dispatch {
-    pool: Arc<Pool>,
-    control: Arc<Control>,
-    /// The control plane's runtime.
-    runtime: Handle,
-    addresses: Addresses,
-    ready: AtomicBool,
-    tell: Tell,
-    /// Versions that could not be loaded, and when that was told.
-    told: Mutex<HashMap<Uuid, Instant>>,
+    pub(crate) control: Arc<Control>,
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) runtimes: Arc<Runtimes>,
 }
 
-/// The same for each thread of the gateway.
-pub(crate) struct Shared(pub(crate) Arc<Dispatch>);
+/// Requests of clients whose connections end here: with TLS, or in HTTP/2.
+pub(crate) struct OfClients(pub(crate) Arc<Dispatch>);
 
-impl Handler for Shared {
+/// Requests that a process hands on which runs Workers.
+pub(crate) struct OfRuntimes(pub(crate) Arc<Dispatch>);
+
+impl Handler for OfClients {
     fn handle(self: Arc<Self>, request: Request) -> Answering {
-        Arc::clone(&self.0).dispatch(request)
+        let dispatch = Arc::clone(&self.0);
+        Box::pin(async move {
+            let (host, path) = (request.uri().host().unwrap_or_default(), request.uri().path());
+            if is_api(path) && dispatch.directory.is_own(host) {
+                return dispatch.api(request).await;
+            }
+            match dispatch.runtimes.current().await {
+                Some(runtime) => forwarded(runtime.requests().forward(request).await),
+                None => unavailable(),
+            }
+        })
+    }
+}
+
+impl Handler for OfRuntimes {
+    fn handle(self: Arc<Self>, mut request: Request) -> Answering {
+        let dispatch = Arc::clone(&self.0);
+        Box::pin(async move {
+            match ForVersion::take(request.headers_mut()) {
+                None if is_api(request.uri().path()) => dispatch.api(request).await,
+                None => unavailable(),
+                Some(to) => {
+                    let Some(runtime) = dispatch.runtimes.own(to.version).await else {
+                        return unavailable();
+                    };
+                    request.extensions_mut().insert(to);
+                    forwarded(runtime.requests().forward(request).await)
+                }
+            }
+        })
     }
 }
 
 impl Dispatch {
-    pub(crate) fn new(
-        pool: Arc<Pool>,
-        control: Arc<Control>,
-        runtime: Handle,
-        addresses: Addresses,
-        tell: Tell,
-    ) -> Self {
-        Self { pool, control, runtime, addresses, ready: AtomicBool::new(true), tell, told: Mutex::default() }
-    }
-
-    /// The platform is stopping.
-    pub(crate) fn not_ready(&self) {
-        self.ready.store(false, Ordering::Relaxed);
-    }
-
-    fn dispatch(self: Arc<Self>, request: Request) -> Answering {
-        let uri = request.uri();
-        let secure = uri.scheme() == Some(&Scheme::HTTPS);
-        let found = self.pool.directory().find(secure, uri.host().unwrap_or_default(), uri.path());
-        let Some(found) = found else { return self.platform(request) };
-        let Found::Worker(worker) = found else {
-            return Box::pin(async move { self.preview(found, request).await });
-        };
-        let client = request.headers().get("cf-connecting-ip").map(HeaderValue::as_bytes);
-        let choice = Choice { worker: &worker.name, headers: request.headers(), client };
-        let Some(version) = choose(worker.deployment(), choice) else {
-            return Box::pin(std::future::ready(not_deployed(&worker)));
-        };
-        match self.pool.loaded(version) {
-            Some(loaded) => match self.pool.answer(&loaded, request) {
-                Answered::Here(response) => Box::pin(std::future::ready(response)),
-                Answered::Later(answering) => {
-                    Box::pin(async move { answering.await.unwrap_or_else(|failure| error_page(&failure, None)) })
-                }
-            },
-            None => Box::pin(async move { self.first(&worker, version, request).await }),
-        }
-    }
-
-    /// The first request of a version: it is loaded from the store.
-    async fn first(&self, worker: &Arc<Worker>, version: Uuid, request: Request) -> Response {
-        match self.pool.load(worker, version).await {
-            Ok(loaded) => {
-                let answer = self.pool.answer(&loaded, request).response().await;
-                answer.unwrap_or_else(|failure| error_page(&failure, None))
-            }
-            Err(failure) => {
-                self.cannot_load(worker, version, &failure);
-                error_page(&failure, None)
-            }
-        }
-    }
-
-    /// Tells whoever runs the platform of a version that its store does not give: the Worker's author can do nothing about it.
-    fn cannot_load(&self, worker: &Worker, version: Uuid, failure: &Failure) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        told.retain(|_, at| at.elapsed() < TELL_AGAIN);
-        if told.contains_key(&version) {
-            return;
-        }
-        told.insert(version, Instant::now());
-        drop(told);
-        (self.tell)(&format!("The Worker {} cannot be loaded: {}", worker.name, failure.message));
-    }
-
-    /// A version at an address of its own.
-    async fn preview(&self, found: Found, request: Request) -> Response {
-        let (Found::Worker(worker) | Found::Preview(worker, _) | Found::Alias(worker, _)) = &found;
-        let worker = Arc::clone(worker);
-        let pool = Arc::clone(&self.pool);
-        match self.runtime.spawn(async move { pool.previewed(&found).await }).await {
-            Ok(Ok(Some(version))) => self.first(&worker, version, request).await,
-            Ok(Ok(None)) => {
-                let message = format!("The Worker {} has no version at this address.", worker.name);
-                not_found(&message)
-            }
-            Ok(Err(error)) => error_page(&Failure::unusable(error.to_string()), None),
-            Err(_) => error_page(&Failure::unusable("the platform is stopping"), None),
-        }
-    }
-
-    /// A request for the platform itself: the API, its health, or an address that nobody has.
-    fn platform(self: Arc<Self>, request: Request) -> Answering {
-        let host = request.uri().host().unwrap_or_default();
-        let path = request.uri().path();
-        let own = self.is_own(host);
-        if own && (path.starts_with("/client/v4/") || path.starts_with("/skep/v1/")) {
-            let answering = self.runtime.spawn(Arc::clone(&self.control).handle(request));
-            return Box::pin(async move {
-                answering.await.unwrap_or_else(|_| {
-                    let message = "The platform is stopping.";
-                    Page { status: StatusCode::SERVICE_UNAVAILABLE, title: "Stopping", message, detail: None }
-                        .response()
-                })
-            });
-        }
-        let health = if own { self.health(path) } else { None };
-        let response = match health {
-            Some(health) => health,
-            None if own => not_found(
-                "This is a Skep platform. Its API is at /client/v4; Workers answer at addresses of their own.",
-            ),
-            None => {
-                let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or(host);
-                not_found(&format!(
-                    "No Worker answers at {host}. Workers answer at {} once they are deployed, at their routes, and at their custom domains.",
-                    self.addresses.url("<worker>.<account>")
-                ))
-            }
-        };
-        Box::pin(std::future::ready(response))
-    }
-
-    /// The answer to who asks for the platform's health.
-    pub(crate) fn health(&self, path: &str) -> Option<Response> {
-        match path {
-            "/healthz" => Some(text(StatusCode::OK, "ok\n")),
-            "/readyz" if self.ready.load(Ordering::Relaxed) => Some(text(StatusCode::OK, "ready\n")),
-            "/readyz" => Some(text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n")),
-            _ => None,
-        }
-    }
-
-    /// Whether a host is the platform's own: its domain, `api.` below it, or an address without a name.
-    fn is_own(&self, host: &str) -> bool {
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let domain = self.addresses.domain.as_str();
-        host.eq_ignore_ascii_case(domain)
-            || host.eq_ignore_ascii_case("localhost")
-            || bare.parse::<IpAddr>().is_ok()
-            || host.strip_prefix("api.").is_some_and(|rest| rest.eq_ignore_ascii_case(domain))
+    /// A call of the API. Those who run Workers know what it has changed before it is answered.
+    async fn api(&self, request: Request) -> Response {
+        let response = Arc::clone(&self.control).handle(request).await;
+        self.runtimes.settled().await;
+        response
     }
 }
 
-fn not_deployed(worker: &Worker) -> Response {
-    not_found(&format!(
-        "The Worker {} has no version that is deployed: deploy one with `wrangler versions deploy`.",
-        worker.name
-    ))
+/// Whether a path is the API's.
+fn is_api(path: &str) -> bool {
+    path.starts_with("/client/v4/") || path.starts_with("/skep/v1/")
 }
 
-fn not_found(message: &str) -> Response {
-    Page { status: StatusCode::NOT_FOUND, title: "Not found", message, detail: None }.response()
+fn forwarded(answered: Result<Response, CallError>) -> Response {
+    answered.unwrap_or_else(|error| match error {
+        CallError::Body(error) => broken_body(&error),
+        CallError::Gone(_) | CallError::Refused(_) => died(),
+    })
 }
 
-fn text(status: StatusCode, text: &'static str) -> Response {
-    let mut response = Response::new(Body::full(text));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    response
+/// The page of a request whose process ended.
+pub(crate) fn died() -> Response {
+    let message = "The process that handled this request ended before it had answered. Whether the request had an effect is not known.";
+    Page { status: StatusCode::BAD_GATEWAY, title: "The request was lost", message, detail: None }.response()
+}
+
+fn unavailable() -> Response {
+    let message = "No process that runs Workers could be started. The platform's log says why.";
+    Page { status: StatusCode::SERVICE_UNAVAILABLE, title: "Not available", message, detail: None }.response()
 }

@@ -1,98 +1,86 @@
-//! What the platform sees of the Workers it runs: live tails get every event, promotions count those that fail.
+//! What the platform sees of the Workers that its processes run: live tails get events, promotions what was counted.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use skep_observe::{Channel, EventRecord, Exception, LogLine, Observer, Source, Tails, Trigger};
-use skep_pool::Worker;
-use skep_worker::Outcome;
+use skep_link::wire;
+use skep_observe::Tails;
 use uuid::Uuid;
+
+use crate::runtimes::Runtimes;
+
+/// How long the counts of a version are added up after they were asked for.
+const KEPT: Duration = Duration::from_secs(60);
 
 /// Everything that is seen.
 pub(crate) struct Eyes {
-    tails: Tails,
-    /// Of versions that are loaded or being promoted.
-    counts: Mutex<HashMap<Uuid, Weak<Counts>>>,
+    pub(crate) tails: Tails,
+    runtimes: Arc<Runtimes>,
+    counts: Mutex<HashMap<Uuid, Sum>>,
 }
 
-/// What a version has answered since the process began.
-#[derive(Default)]
-pub(crate) struct Counts {
-    requests: AtomicU64,
-    errors: AtomicU64,
-    last_error: Mutex<Option<String>>,
-}
-
-impl Counts {
-    /// Requests that were answered, and those of them that failed: with an error that was not caught, at a limit, or with a
-    /// status from 500 on.
-    pub(crate) fn read(&self) -> (u64, u64) {
-        // Errors first: there are never more of them than requests.
-        let errors = self.errors.load(Ordering::Acquire);
-        (self.requests.load(Ordering::Acquire), errors)
-    }
-
-    /// The last error that was not caught.
-    pub(crate) fn last_error(&self) -> Option<String> {
-        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
+/// What a version has answered, in all processes there were since it was first asked for.
+struct Sum {
+    total: wire::Counts,
+    /// What each process said last: each counts from nothing.
+    last: HashMap<u64, wire::Counts>,
+    asked: Instant,
 }
 
 impl Eyes {
-    pub(crate) fn new(tails: Tails) -> Arc<Self> {
-        Arc::new(Self { tails, counts: Mutex::default() })
+    pub(crate) fn new(tails: Tails, runtimes: Arc<Runtimes>) -> Self {
+        Self { tails, runtimes, counts: Mutex::default() }
     }
 
-    pub(crate) fn tails(&self) -> &Tails {
-        &self.tails
-    }
-
-    /// What counts a version's requests. It counts as long as somebody holds it.
-    pub(crate) fn counts(&self, version: Uuid) -> Arc<Counts> {
+    /// What a version has answered since this was first asked: requests, those of them that failed, and the last error that was not
+    /// caught.
+    pub(crate) async fn counts(&self, version: Uuid) -> wire::Counts {
+        let told = self.runtimes.ask_all::<Vec<wire::Counts>>("counts", &vec![version]).await;
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(counts) = counts.get(&version).and_then(Weak::upgrade) {
-            return counts;
+        counts.retain(|_, sum| sum.asked.elapsed() < KEPT);
+        let sum = counts.entry(version).or_insert_with(|| Sum {
+            total: wire::Counts::default(),
+            last: HashMap::new(),
+            asked: Instant::now(),
+        });
+        sum.asked = Instant::now();
+        for (process, told) in told {
+            sum.add(process, told.into_iter().next().unwrap_or_default());
         }
-        counts.retain(|_, counts| counts.strong_count() > 0);
-        let made = Arc::default();
-        counts.insert(version, Arc::downgrade(&made));
-        made
-    }
-
-    /// Who sees what a version of a Worker does.
-    pub(crate) fn observer(&self, worker: &Worker, version: Uuid) -> Arc<dyn Observer> {
-        Arc::new(Watch { channel: self.tails.channel(&worker.account_id, &worker.name), counts: self.counts(version) })
+        sum.total.clone()
     }
 }
 
-/// Sees what one version does.
-struct Watch {
-    channel: Arc<Channel>,
-    counts: Arc<Counts>,
+impl Sum {
+    fn add(&mut self, process: u64, now: wire::Counts) {
+        let before = self.last.insert(process, now.clone()).unwrap_or_default();
+        // It may have forgotten the version, and begun anew.
+        let more = |now: u64, before: u64| if now < before { now } else { now - before };
+        self.total.requests += more(now.requests, before.requests);
+        self.total.errors += more(now.errors, before.errors);
+        self.total.last_error = now.last_error.or(self.total.last_error.take());
+    }
 }
 
-impl Observer for Watch {
-    fn wants_details(&self) -> bool {
-        self.channel.is_watched()
-    }
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::time::Instant;
 
-    fn log(&self, _: &Source, _: LogLine) {}
+    use skep_link::wire::Counts;
 
-    fn exception(&self, _: &Source, exception: Exception) {
-        let text = format!("{}: {}", exception.name, exception.message);
-        *self.counts.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
-    }
+    use super::Sum;
 
-    fn finished(&self, source: &Source, record: EventRecord) {
-        let server_error = matches!(record.trigger, Trigger::Fetch { status: Some(500..), .. });
-        let failed = server_error || !matches!(record.outcome, Outcome::Ok | Outcome::Canceled);
-        self.counts.requests.fetch_add(1, Ordering::AcqRel);
-        if failed {
-            self.counts.errors.fetch_add(1, Ordering::AcqRel);
-        }
-        if record.details.is_some() && self.channel.is_watched() {
-            self.channel.send(source, record);
-        }
+    #[test]
+    fn each_process_counts_from_nothing() {
+        let mut sum = Sum { total: Counts::default(), last: HashMap::new(), asked: Instant::now() };
+        let counts = |requests, errors| Counts { requests, errors, last_error: None };
+        sum.add(1, Counts { last_error: Some("E".to_owned()), ..counts(10, 1) });
+        sum.add(1, counts(15, 1));
+        sum.add(2, counts(3, 2));
+        // The version was not asked for in a while.
+        sum.add(2, counts(1, 0));
+        assert_eq!(sum.total, Counts { requests: 19, errors: 3, last_error: Some("E".to_owned()) });
     }
 }

@@ -1,11 +1,12 @@
-//! The platform in one process: the gateway takes requests, the pool runs Workers, the control plane takes deploys, the store
-//! keeps what must last. State is in one folder; nothing else needs to be installed.
+//! The platform: the supervisor, which has the sockets, the control plane and the store, and the processes that run Workers, which it starts
+//! ([`runtimes`]). State is in one folder; nothing else needs to be installed.
 //!
-//! Requests are served by threads of their own, one for each core, that share the listening sockets. The control plane and the
-//! store have another runtime: what they do never holds up a request.
+//! A client's plain connection is given to a process that runs Workers, and answered there. TLS and HTTP/2 are spoken here, so that keys
+//! stay here and connections survive what runs Workers.
 
 #![forbid(unsafe_code)]
 
+mod calls;
 mod certificates;
 mod cron;
 mod dispatch;
@@ -18,8 +19,10 @@ mod metrics;
 mod plain;
 mod promote;
 mod proof;
+mod runtimes;
 mod service;
 mod settings;
+mod source;
 mod stop;
 mod trial;
 mod unused;
@@ -29,14 +32,16 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use skep_control::{Addresses, Control};
-use skep_gateway::{BindError, TlsError};
+use skep_gateway::{BindError, Server, ServerLimits, TlsError};
+use skep_link::Setup;
 use skep_observe::Tails;
 use skep_outbound::{AddressPolicy, Client};
-use skep_pool::{Directory, Environment, Observers, Pool};
+use skep_pool::Directory;
 use skep_store::{Change, KeyError, Store, StoreError};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
+use crate::calls::Calls;
 use crate::certificates::OnDemand;
 use crate::dispatch::Dispatch;
 use crate::eyes::Eyes;
@@ -45,12 +50,16 @@ use crate::listeners::{Handlers, Sockets};
 use crate::master_key::Keeper;
 use crate::metrics::Metrics;
 use crate::plain::Plain;
+use crate::runtimes::{Doors, Runtimes};
+use crate::source::Stored;
 
 pub use service::{Service, ServiceError};
 pub use settings::{Given, MasterKey, Settings, SettingsError};
 
-/// Threads of the control plane.
-const CONTROL_THREADS: usize = 2;
+/// The least threads there are.
+const THREADS: usize = 2;
+/// The largest body of a call in bytes: events that somebody watches.
+const LARGEST_CALL: u64 = 256 << 20;
 
 /// Why the platform does not run.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +96,11 @@ pub enum ServeError {
     /// The system does not say which DNS servers it has.
     #[error("the system's DNS servers are not known: {0}. Give others with dns_servers")]
     Dns(String),
+    /// What runs Workers does not start.
+    #[error(
+        "the process that runs Workers does not start: the lines above say why. `--sandbox false` starts it without its sandbox"
+    )]
+    NoRuntime,
     /// The system refuses something that every system has.
     #[error("could not start: {0}")]
     System(#[from] io::Error),
@@ -95,18 +109,18 @@ pub enum ServeError {
 /// Where the platform says what a person should read.
 pub type Tell = Arc<dyn Fn(&str) + Send + Sync>;
 
-/// Serves until SIGTERM or SIGINT. V8 must be initialised.
+/// Serves until SIGTERM or SIGINT. It starts this same program as `skep runtime` to run Workers.
 ///
 /// # Errors
 /// When it cannot start.
 pub fn run(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), ServeError> {
-    let control = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(CONTROL_THREADS)
-        .thread_name("skep-control")
+    let threads = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(settings.threads.max(THREADS))
+        .thread_name("skep-supervisor")
         .enable_all()
         .build()?;
-    let result = control.block_on(serve(settings, begun, tell));
-    control.shutdown_background();
+    let result = threads.block_on(serve(settings, begun, tell));
+    threads.shutdown_background();
     result
 }
 
@@ -118,84 +132,104 @@ async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), Se
     let admin = first::account(&store, settings).await?;
     let sockets = Sockets::bind(settings).await?;
     let address = sockets.address()?;
-
-    let directory = Arc::new(Directory::new(&settings.domain));
-    let listening = Arc::clone(&directory);
-    let changed = Arc::new(Notify::new());
-    let notifying = Arc::clone(&changed);
-    let listener = move |changes: &[Change]| {
-        listening.apply(changes);
-        notifying.notify_one();
-    };
-    store.subscribe(listener).await?;
-    let outbound = outbound(settings)?;
-    let eyes = Eyes::new(Tails::start()?);
-    let seeing = Arc::clone(&eyes);
-    let observer: Observers = Box::new(move |worker, version| seeing.observer(worker, version));
-    let pool = Pool::new(
-        Arc::clone(&directory),
-        store.clone(),
-        Environment { runtime: Handle::current(), outbound: outbound.clone(), observer, capacity: settings.capacity },
-    );
     let secure = settings.tls.is_some() || settings.acme.is_some();
     let addresses = Addresses {
         domain: settings.domain.clone(),
         scheme: if secure { "https" } else { "http" },
         port: Some(address.port()).filter(|port| *port != if secure { 443 } else { 80 }),
     };
+
+    let directory = Arc::new(Directory::new(&settings.domain));
+    let tails = Tails::start()?;
+    let setup = setup(settings, &addresses)?;
+    let (runtimes, waiting) =
+        Runtimes::new(setup, store.clone(), Arc::clone(&directory), tails.clone(), Arc::clone(&tell));
+    let (changed, listening) = (Arc::new(Notify::new()), Arc::clone(&runtimes));
+    let notifying = Arc::clone(&changed);
+    let listener = move |changes: &[Change]| {
+        listening.changed(changes);
+        notifying.notify_one();
+    };
+    store.subscribe(listener).await?;
     let runtime = skep_control::Runtime {
-        trials: Box::new(trial::ThrowAway::new(outbound.clone(), Arc::clone(&pool))),
-        crons: Box::new(cron::ByHand(Arc::clone(&pool))),
-        proofs: Box::new(proofs(settings, outbound)?),
+        trials: Box::new(trial::Elsewhere(Arc::clone(&runtimes))),
+        crons: Box::new(cron::ByHand { runtimes: Arc::clone(&runtimes), directory: Arc::clone(&directory) }),
+        proofs: Box::new(proofs(settings, outbound(settings))?),
         rotations: Box::new(keeper.clone()),
-        tails: eyes.tails().clone(),
+        tails: tails.clone(),
     };
     let control = Control::new(store.clone(), runtime, addresses.clone());
-    let (stop, stopped) = watch::channel(false);
-    let dispatch =
-        Arc::new(Dispatch::new(Arc::clone(&pool), control, Handle::current(), addresses.clone(), Arc::clone(&tell)));
+    let dispatch = Arc::new(Dispatch { control, directory: Arc::clone(&directory), runtimes: Arc::clone(&runtimes) });
+    let source = Arc::new(Stored(store.clone()));
+    let running = {
+        let limits = ServerLimits { request_body: LARGEST_CALL, ..ServerLimits::default() };
+        let calls = Calls { source: Arc::clone(&source), tails: tails.clone() };
+        let doors = Doors {
+            requests: Server::new(dispatch::OfRuntimes(Arc::clone(&dispatch)), ServerLimits::default()).connections(),
+            calls: Server::new(calls::Shared(Arc::new(calls)), limits).connections(),
+        };
+        tokio::spawn(Arc::clone(&runtimes).run(doors, waiting))
+    };
 
     let on_demand = match &settings.acme {
-        Some(acme) => Some(OnDemand::new(acme, settings, &pool, &tell)?),
+        Some(acme) => Some(OnDemand::new(acme, settings, &directory, source, &tell)?),
         None => None,
     };
-    let metrics = Arc::new(Metrics::new(Arc::clone(&pool), Arc::clone(&dispatch)));
+    let metrics = Arc::new(Metrics::new(Arc::clone(&runtimes), Arc::clone(&directory), settings.capacity.memory));
     let plain = Arc::new(Plain { certificates: on_demand.clone(), port: addresses.port });
-    let listeners = sockets.for_threads(settings, on_demand)?;
-    let handlers = Handlers { dispatch: Arc::clone(&dispatch), plain, metrics };
-    let threads = listeners::start(listeners, &handlers, &stopped, settings.grace)?;
-    let (sweeper, tails) = (Arc::clone(&pool), eyes.tails().clone());
+    let (stop, stopped) = watch::channel(false);
+    let handlers = Handlers { dispatch, plain, metrics: Arc::clone(&metrics) };
+    // The first request need not wait for the process that answers it.
+    if runtimes.current().await.is_none() {
+        return Err(ServeError::NoRuntime);
+    }
+    let listening =
+        sockets.with_certificates(settings, on_demand)?.serve(&handlers, &runtimes, &stopped, settings.grace);
+    let sweeping = tails.clone();
     tokio::spawn(async move {
         let mut ticks = tokio::time::interval(std::time::Duration::from_secs(2));
         loop {
             ticks.tick().await;
-            if sweeper.tend(machine::memory()) {
-                // What is blocked meanwhile is this runtime's, and no request.
-                drop(tokio::task::spawn_blocking(skep_isolate::release_memory).await);
-            }
-            tails.sweep();
+            sweeping.sweep();
         }
     });
+    let eyes = Eyes::new(tails, Arc::clone(&runtimes));
     tokio::spawn(unused::run(store.clone(), Arc::clone(&tell)));
     tokio::spawn(promote::run(store.clone(), eyes, changed, Arc::clone(&tell)));
-    tokio::spawn(cron::run(Arc::clone(&pool), store.clone(), Arc::clone(&tell)));
+    tokio::spawn(cron::run(Arc::clone(&runtimes), Arc::clone(&directory), store.clone(), Arc::clone(&tell)));
     announce(settings, &addresses, &admin, &directory, begun, &tell);
     tokio::spawn(keeper.after_start(Arc::clone(&tell)));
 
     stop::until_told().await?;
     tell("Stopping: no new connections; what is being handled may finish");
-    dispatch.not_ready();
+    metrics.not_ready();
     stop.send_replace(true);
-    let deadline = Instant::now() + settings.grace;
-    for finished in threads {
-        if let Ok(served) = finished.await {
-            served?;
-        }
-    }
-    if !pool.close(deadline.saturating_duration_since(Instant::now())).await {
-        tell("Stopped before every waitUntil() task was done: they took longer than the grace period");
+    runtimes.stop(settings.grace);
+    drop(running.await);
+    runtimes.clients().close_all();
+    for listening in listening {
+        drop(listening.await);
     }
     Ok(())
+}
+
+/// How the processes are to be that run Workers.
+fn setup(settings: &Settings, addresses: &Addresses) -> Result<Setup, ServeError> {
+    let capacity = &settings.capacity;
+    Ok(Setup {
+        data_dir: std::path::absolute(&settings.data_dir)?,
+        domain: settings.domain.clone(),
+        port: addresses.port,
+        secure: addresses.scheme == "https",
+        threads: settings.threads,
+        allow_loopback: settings.allow_loopback,
+        per_worker: capacity.per_worker,
+        per_account: capacity.per_account,
+        memory: capacity.memory,
+        keep_alive: u64::try_from(capacity.keep_alive.as_millis()).unwrap_or(u64::MAX),
+        spares: capacity.spares,
+        sandbox: settings.sandbox,
+    })
 }
 
 /// Looks for proofs of domains.
@@ -206,10 +240,10 @@ fn proofs(settings: &Settings, client: Client) -> Result<proof::Proofs, ServeErr
     Ok(proof::Proofs(proofs))
 }
 
-/// The client for what Workers fetch. Its connections live on the control plane's runtime.
-fn outbound(settings: &Settings) -> Result<Client, ServeError> {
+/// The client for the platform's own questions, such as proofs of domains.
+fn outbound(settings: &Settings) -> Client {
     let policy = if settings.allow_loopback { AddressPolicy::with_loopback() } else { AddressPolicy::global_only() };
-    Ok(Client::new(policy, Handle::current()))
+    Client::new(policy, Handle::current())
 }
 
 fn announce(

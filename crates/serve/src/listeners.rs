@@ -1,21 +1,27 @@
-//! The threads of the gateway, one for each core, and the sockets that they share.
+//! The sockets that the platform listens on, and where their connections go.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use skep_exchange::wake;
-use skep_gateway::{BindError, Certify, Listener, Server, ServerLimits, SharedListener};
-use tokio::runtime::Runtime;
-use tokio::sync::{oneshot, watch};
+use skep_gateway::{BindError, Certify, Connections, Listener, Server, ServerLimits, speaks_http2};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::ServeError;
 use crate::certificates::OnDemand;
-use crate::dispatch::{self, Dispatch};
+use crate::dispatch::{Dispatch, OfClients};
 use crate::metrics::{self, Metrics};
 use crate::plain::{self, Plain};
+use crate::runtimes::Runtimes;
 use crate::settings::Settings;
+
+/// How long a client may take to say which version of HTTP it speaks.
+const FIRST_BYTES: Duration = Duration::from_secs(30);
+/// How long it is waited when there is no room for a connection.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Who answers what comes to each kind of socket.
 #[derive(Clone)]
@@ -23,60 +29,6 @@ pub(crate) struct Handlers {
     pub(crate) dispatch: Arc<Dispatch>,
     pub(crate) plain: Arc<Plain>,
     pub(crate) metrics: Arc<Metrics>,
-}
-
-/// Starts the threads. Each tells when it has ended, after `stopped` says so.
-pub(crate) fn start(
-    threads: Vec<ThreadListeners>,
-    handlers: &Handlers,
-    stopped: &watch::Receiver<bool>,
-    grace: Duration,
-) -> io::Result<Vec<oneshot::Receiver<io::Result<()>>>> {
-    let start = |listeners: ThreadListeners| {
-        let (handlers, stopped) = (handlers.clone(), stopped.clone());
-        let (done, finished) = oneshot::channel();
-        std::thread::Builder::new().name("skep-gateway".to_owned()).spawn(move || {
-            let served = run(listeners, handlers, stopped, grace);
-            // The platform is ending if nobody waits for it.
-            let _ = done.send(served);
-        })?;
-        Ok(finished)
-    };
-    threads.into_iter().map(start).collect()
-}
-
-/// One thread of the gateway.
-fn run(
-    listeners: ThreadListeners,
-    handlers: Handlers,
-    stopped: watch::Receiver<bool>,
-    grace: Duration,
-) -> io::Result<()> {
-    let _gathering = wake::gather();
-    let runtime: Runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().on_thread_park(wake::flush).build()?;
-    runtime.spawn(wake::Hub::run());
-    runtime.block_on(async {
-        let limits = ServerLimits::default();
-        let workers = Server::new(dispatch::Shared(handlers.dispatch), limits);
-        let plain = Server::new(plain::Shared(handlers.plain), limits);
-        let metrics = Server::new(metrics::Shared(handlers.metrics), limits);
-        let main = listeners.main.into_iter().map(|shared| (&workers, shared));
-        let http = listeners.http.into_iter().map(|shared| (&plain, shared));
-        let told = listeners.metrics.into_iter().map(|shared| (&metrics, shared));
-        let serving = main
-            .chain(http)
-            .chain(told)
-            .map(|(server, shared)| Ok(server.serve(shared.listen()?, stopped.clone(), grace)))
-            .collect::<io::Result<Vec<_>>>()?;
-        let mut serving: Vec<_> = serving.into_iter().map(Box::pin).collect();
-        std::future::poll_fn(|context| {
-            serving.retain_mut(|serving| serving.as_mut().poll(context).is_pending());
-            if serving.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
-        })
-        .await;
-        Ok(())
-    })
 }
 
 /// The sockets that the platform listens on.
@@ -87,13 +39,6 @@ pub(crate) struct Sockets {
     http: Vec<Listener>,
     /// Metrics and health.
     metrics: Vec<Listener>,
-}
-
-/// The same for one thread of the gateway.
-pub(crate) struct ThreadListeners {
-    main: Vec<SharedListener>,
-    http: Vec<SharedListener>,
-    metrics: Vec<SharedListener>,
 }
 
 impl Sockets {
@@ -117,12 +62,12 @@ impl Sockets {
         self.main.first().ok_or_else(none)?.address()
     }
 
-    /// The sockets for each thread of the gateway. They speak TLS if there are certificates.
-    pub(crate) fn for_threads(
+    /// The same sockets, speaking TLS if there are certificates.
+    pub(crate) fn with_certificates(
         self,
         settings: &Settings,
         on_demand: Option<Arc<OnDemand>>,
-    ) -> Result<Vec<ThreadListeners>, ServeError> {
+    ) -> Result<Self, ServeError> {
         let main = match (on_demand, &settings.tls) {
             (Some(certify), _) => {
                 let certified =
@@ -135,10 +80,72 @@ impl Sockets {
             }
             (None, None) => self.main,
         };
-        let share = |listeners: &[Listener]| listeners.iter().map(Listener::share).collect::<io::Result<Vec<_>>>();
-        let threads = (0..settings.threads).map(|_| {
-            Ok(ThreadListeners { main: share(&main)?, http: share(&self.http)?, metrics: share(&self.metrics)? })
+        Ok(Self { main, ..self })
+    }
+
+    /// Takes connections until `stopped` says so, then finishes what is being handled here, for as long as `grace` at most.
+    pub(crate) fn serve(
+        self,
+        handlers: &Handlers,
+        runtimes: &Arc<Runtimes>,
+        stopped: &watch::Receiver<bool>,
+        grace: Duration,
+    ) -> Vec<JoinHandle<()>> {
+        let limits = ServerLimits::default();
+        let own = |server: Server, listener: Listener| {
+            let stopped = stopped.clone();
+            tokio::spawn(async move { server.serve(listener, stopped, grace).await })
+        };
+        let workers = || Server::new(OfClients(Arc::clone(&handlers.dispatch)), limits);
+        let main = self.main.into_iter().map(|listener| {
+            if listener.is_secure() {
+                return own(workers(), listener);
+            }
+            let here = Arc::new(workers().connections());
+            tokio::spawn(give(listener, here, Arc::clone(runtimes), stopped.clone(), grace))
         });
-        Ok(threads.collect::<io::Result<_>>()?)
+        let http = self.http.into_iter();
+        let http = http.map(|listener| own(Server::new(plain::Shared(Arc::clone(&handlers.plain)), limits), listener));
+        let told = self.metrics.into_iter();
+        let told =
+            told.map(|listener| own(Server::new(metrics::Shared(Arc::clone(&handlers.metrics)), limits), listener));
+        main.chain(http).chain(told).collect()
+    }
+}
+
+/// Gives the connections of a socket without TLS to who runs Workers. HTTP/2 is spoken here: a connection of it has a state that dies with a
+/// process.
+async fn give(
+    listener: Listener,
+    here: Arc<Connections>,
+    runtimes: Arc<Runtimes>,
+    mut stopped: watch::Receiver<bool>,
+    grace: Duration,
+) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            // Who can tell is gone: that says the same.
+            _ = stopped.wait_for(|stopped| *stopped) => break,
+        };
+        match accepted {
+            Ok((stream, client)) => drop(tokio::spawn(one(stream, client, Arc::clone(&here), Arc::clone(&runtimes)))),
+            Err(_) => tokio::time::sleep(PAUSE).await,
+        }
+    }
+    drop(listener);
+    here.finish(grace).await;
+}
+
+async fn one(stream: TcpStream, client: SocketAddr, here: Arc<Connections>, runtimes: Arc<Runtimes>) {
+    match tokio::time::timeout(FIRST_BYTES, speaks_http2(&stream)).await {
+        Ok(Ok(true)) => here.serve_here(stream, client, true),
+        Ok(Ok(false)) => {
+            if let Ok(stream) = stream.into_std() {
+                runtimes.clients().take(stream, client);
+            }
+        }
+        // A client that says nothing has nothing to be told.
+        Ok(Err(_)) | Err(_) => {}
     }
 }

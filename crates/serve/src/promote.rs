@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use skep_link::wire;
 use skep_observe::Level;
 use skep_store::{Actor, Progress, Promotion, RunningPromotion, Store, StoreError, Timestamp};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::Tell;
-use crate::eyes::{Counts, Eyes};
+use crate::eyes::Eyes;
 
 /// How often errors are looked at while a promotion is running.
 const LOOK: Duration = Duration::from_millis(250);
@@ -19,14 +20,13 @@ const SURE: f64 = 3.0;
 
 /// A promotion that is watched.
 struct Watched {
-    counts: Arc<Counts>,
     step: usize,
     /// What the version had answered when the step began.
     base: (u64, u64),
 }
 
 /// Moves promotions on, for ever. `changed` tells that one may have begun.
-pub(crate) async fn run(store: Store, eyes: Arc<Eyes>, changed: Arc<Notify>, tell: Tell) {
+pub(crate) async fn run(store: Store, eyes: Eyes, changed: Arc<Notify>, tell: Tell) {
     let mut watched = HashMap::new();
     loop {
         let running = match store.running_promotions().await {
@@ -59,22 +59,19 @@ async fn look(
     tell: &Tell,
 ) -> Result<(), StoreError> {
     let RunningPromotion { account_id, worker, promotion } = running;
-    let watch = watched.entry(promotion.id).or_insert_with(|| {
-        let counts = eyes.counts(promotion.version_id);
-        let base = counts.read();
-        Watched { counts, step: promotion.step, base }
-    });
+    let wire::Counts { requests, errors, last_error } = eyes.counts(promotion.version_id).await;
+    let base = (requests, errors);
+    let watch = watched.entry(promotion.id).or_insert_with(|| Watched { step: promotion.step, base });
     if watch.step != promotion.step {
-        (watch.step, watch.base) = (promotion.step, watch.counts.read());
+        (watch.step, watch.base) = (promotion.step, base);
     }
-    let (requests, errors) = watch.counts.read();
     let counts = (requests.saturating_sub(watch.base.0), errors.saturating_sub(watch.base.1));
     let progress = match decide(promotion, counts, now()) {
         Decision::Wait if counts == (promotion.requests, promotion.errors) => return Ok(()),
         Decision::Wait => Progress::Counted,
         Decision::Forward => Progress::NextStep,
         Decision::Back => {
-            let reason = reason(promotion, counts, watch.counts.last_error());
+            let reason = reason(promotion, counts, last_error);
             Progress::GoBack { automatic: true, reason }
         }
     };
@@ -83,7 +80,7 @@ async fn look(
     let moved = store.move_promotion(&actor, worker, promotion.id, counts, progress).await?;
     if let Some(reason) = moved.and_then(|moved| moved.reason).filter(|_| back) {
         let message = format!("{worker}: {reason}");
-        eyes.tails().say(account_id, worker, Level::Error, &message);
+        eyes.tails.say(account_id, worker, Level::Error, &message);
         tell(&message);
     }
     Ok(())

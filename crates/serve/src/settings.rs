@@ -56,6 +56,8 @@ pub struct Settings {
     pub capacity: Capacity,
     /// Hosts and ports where metrics and health are told, over plain HTTP.
     pub listen_metrics: Vec<(String, u16)>,
+    /// Whether processes that run Workers give up what they do not need.
+    pub sandbox: bool,
 }
 
 /// Where the master key comes from.
@@ -147,6 +149,8 @@ pub struct Given {
     pub isolates_per_account: Option<usize>,
     /// `--listen-metrics`
     pub listen_metrics: Option<Vec<String>>,
+    /// `--sandbox`
+    pub sandbox: Option<bool>,
 }
 
 impl Given {
@@ -189,6 +193,7 @@ impl Given {
             isolates_per_worker: self.isolates_per_worker.or(other.isolates_per_worker),
             isolates_per_account: self.isolates_per_account.or(other.isolates_per_account),
             listen_metrics: self.listen_metrics.or(other.listen_metrics),
+            sandbox: self.sandbox.or(other.sandbox),
         }
     }
 
@@ -252,6 +257,7 @@ impl Given {
             allow_loopback: self.allow_loopback.unwrap_or(false),
             capacity,
             listen_metrics,
+            sandbox: self.sandbox.unwrap_or(true),
         })
     }
 }

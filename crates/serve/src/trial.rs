@@ -1,59 +1,30 @@
-//! Starting an upload once, in an isolate that is thrown away, and again before it is deployed, where its requests will go.
+//! Starting an upload once, and again before it is deployed, where its requests will go: in a process that runs Workers.
 
 use std::sync::Arc;
 
 use skep_control::{Preparation, Started, Trial, TrialFailure, Trials};
-use skep_isolate::{Code, Isolate, MemoryCache, Options};
-use skep_outbound::Client;
-use skep_pool::Pool;
+use skep_link::wire;
 use skep_worker::Version;
-use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-/// Trials at once: each is a thread with a heap.
-const AT_ONCE: usize = 2;
+use crate::runtimes::Runtimes;
 
-pub(crate) struct ThrowAway {
-    outbound: Client,
-    pool: Arc<Pool>,
-    room: Semaphore,
-}
+pub(crate) struct Elsewhere(pub(crate) Arc<Runtimes>);
 
-impl ThrowAway {
-    pub(crate) fn new(outbound: Client, pool: Arc<Pool>) -> Self {
-        Self { outbound, pool, room: Semaphore::new(AT_ONCE) }
-    }
-}
-
-impl Trials for ThrowAway {
+impl Trials for Elsewhere {
     fn start(&self, version: Version) -> Trial<'_> {
         Box::pin(async move {
-            let _permit = self.room.acquire().await;
-            let options = Options {
-                version: Arc::new(version),
-                outbound: self.outbound.clone(),
-                cache: Arc::new(MemoryCache::new(0)),
-                observer: Arc::new(skep_observe::Unobserved),
-                services: Arc::new(skep_isolate::NoServices),
-                colors: false,
-                inspector: false,
-                code: Code::Keep,
-            };
-            let isolate = Isolate::start(options).await.map_err(|error| {
-                let failure = error.failure();
-                let head = format!("{}: {}", failure.name, failure.message);
-                let stack = if failure.stack.is_empty() { &head } else { &failure.stack };
-                TrialFailure(format!("Uncaught {}", stack.trim_end()))
-            })?;
-            Ok(Started {
-                handlers: isolate.handlers().iter().map(|event| event.handler().to_owned()).collect(),
-                code: isolate.code().iter().map(|(name, code)| (name.clone(), code.clone())).collect(),
-                startup_time_ms: u64::try_from(isolate.startup_cpu().as_millis()).unwrap_or(u64::MAX),
-            })
+            let started = self.0.ask::<Result<wire::Started, String>>("trial", &wire::Version::from(&version)).await;
+            let wire::Started { handlers, code, startup_time_ms } = started
+                .map_err(|error| TrialFailure(format!("The script was not started: {error}. Upload it again")))?
+                .map_err(TrialFailure)?;
+            let code = code.into_iter().map(|(name, code)| (name, code.into_vec().into())).collect();
+            Ok(Started { handlers, startup_time_ms, code })
         })
     }
 
     fn prepare(&self, worker: Uuid, version: Uuid) -> Preparation<'_> {
-        Box::pin(self.pool.prepare(worker, version))
+        // What goes wrong is told to the first request.
+        Box::pin(async move { drop(self.0.ask::<()>("prepare", &(worker, version)).await) })
     }
 }

@@ -18,6 +18,7 @@ pub(crate) mod open;
 mod project;
 pub(crate) mod rollback;
 pub(crate) mod routes;
+pub(crate) mod runtime;
 pub(crate) mod secret;
 pub(crate) mod serve;
 pub(crate) mod service;

@@ -12,7 +12,7 @@ use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcomm
 
 use crate::commands::{
     completions, cron, delete, deploy, deployments, dev, domains, env, init, login, logout, man, master_key, open,
-    rollback, routes, secret, serve, service, tail, token, types, versions, whoami,
+    rollback, routes, runtime, secret, serve, service, tail, token, types, versions, whoami,
 };
 
 /// A request is allocated on one thread and freed on another, which glibc's allocator is slow at.
@@ -49,6 +49,8 @@ enum Command {
     MasterKey(master_key::Arguments),
     Env(env::Arguments),
     Serve(serve::Arguments),
+    #[command(hide = true)]
+    Runtime(runtime::Arguments),
     Service(service::Arguments),
     Types(types::Arguments),
     Completions(completions::Arguments),
@@ -81,6 +83,7 @@ fn main() -> ExitCode {
         Command::MasterKey(arguments) => master_key::run(&arguments),
         Command::Env(arguments) => env::run(&arguments),
         Command::Serve(arguments) => serve::run(arguments, begun),
+        Command::Runtime(arguments) => runtime::run(&arguments),
         Command::Service(arguments) => service::run(arguments),
         Command::Types(arguments) => types::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments, Arguments::command()),

@@ -12,7 +12,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Row as _};
 use tokio::sync::{Mutex, MutexGuard, OwnedMutexGuard};
 
 use crate::feed::{Change, Listener};
-use crate::files::Files;
+use crate::files::{FOLDER, Files};
 use crate::seal::MasterKeys;
 use crate::{StoreError, StoreResult};
 
@@ -47,7 +47,7 @@ impl Store {
     /// When the folder cannot be used, another process holds the database, or a newer version of Skep wrote it.
     pub async fn open(folder: &Path, keys: MasterKeys) -> StoreResult<Self> {
         fs::create_dir_all(folder).map_err(|error| StoreError::directory(folder, error))?;
-        let files = Arc::new(Files::open(folder.join("files"))?);
+        let files = Arc::new(Files::open(folder.join(FOLDER))?);
         let options = SqliteConnectOptions::new()
             .filename(folder.join("skep.db"))
             .create_if_missing(true)

@@ -15,7 +15,7 @@ pub struct Share {
 }
 
 /// All that is needed to find a Worker for a request, and its current deployment.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LiveWorker {
     /// The account's id.
     pub account_id: String,
@@ -40,7 +40,7 @@ pub struct LiveWorker {
 }
 
 /// Something that those who serve requests must know.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Change {
     /// A Worker is new, or anything about it is.
     Worker(Box<LiveWorker>),

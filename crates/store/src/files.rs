@@ -63,6 +63,8 @@ pub struct Files {
     held: Held,
 }
 
+/// The folder in the data directory.
+pub(crate) const FOLDER: &str = "files";
 /// Files that are being written.
 const UNFINISHED: &str = "unfinished";
 
@@ -81,6 +83,16 @@ impl Files {
         };
         prepare().map_err(|error| StoreError::directory(&unfinished, error))?;
         Ok(Self { folder, next: AtomicU64::new(0), held: Held::default() })
+    }
+
+    /// The folder of another process's store, for reading only.
+    pub fn of(data_dir: &Path) -> Self {
+        Self { folder: data_dir.join(FOLDER), next: AtomicU64::new(0), held: Held::default() }
+    }
+
+    /// Where the files are.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     fn path(&self, hash: &FileHash) -> PathBuf {

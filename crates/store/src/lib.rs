@@ -44,7 +44,7 @@ pub use error::{StoreError, StoreResult};
 pub use feed::{Change, LiveWorker, Share};
 pub use files::{FileHash, Files};
 pub use hold::Hold;
-pub use load::LoadError;
+pub use load::{LoadError, Opened};
 pub use namespaces::{Namespace, NamespaceKind};
 pub use promotions::{NewPromotion, Progress, Promotion, PromotionState, RollbackOn, RunningPromotion};
 pub use records::Timestamp;

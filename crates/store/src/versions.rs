@@ -157,7 +157,7 @@ impl BindingRecord {
 }
 
 /// A version, as it is kept.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct VersionRecord {
     /// Its id.
     pub id: Uuid,
@@ -360,6 +360,17 @@ impl Store {
     /// When the database fails.
     pub async fn version(&self, worker: Uuid, id: Uuid) -> StoreResult<Option<VersionRecord>> {
         find(self.readers(), worker, id).await
+    }
+
+    /// The Worker of a version: its account, its id and its name.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn worker_of_version(&self, version: Uuid) -> StoreResult<Option<(String, Uuid, String)>> {
+        const FIND: &str = "SELECT workers.account_id, workers.id, workers.name FROM versions JOIN workers ON workers.id = versions.worker_id WHERE versions.id = $1";
+        let row = sqlx::query(FIND).bind(version.to_string()).fetch_optional(self.readers()).await?;
+        let Some(row) = row else { return Ok(None) };
+        Ok(Some((row.try_get("account_id")?, uuid(&row, "id")?, row.try_get("name")?)))
     }
 
     /// The newest version whose id begins so.

@@ -92,7 +92,8 @@ async fn what_is_committed_is_there_after_a_restart() {
     let worker = store.worker(&site.account.id, "hello").await.expect("read").expect("a Worker");
     assert_eq!(worker.live, shares);
     let kept = store.version(worker.id, second.version.id).await.expect("read").expect("a version");
-    let loaded = store.load_version("hello", &kept).await.expect("loaded");
+    let opened = store.open_version(kept.worker_id, kept.id).await.expect("read").expect("there");
+    let loaded = opened.describe("hello", store.files().modules(&kept).expect("read")).expect("loaded");
     assert!(format!("{:?}", loaded.bindings).contains("hidden"));
     assert_eq!(store.open_secret(worker.id, &kept.bindings[0]).expect("opened").reveal(), "hunter2");
     assert!(!serde_json::to_string(&kept.bindings[0].shown()).expect("JSON").contains("sealed"));
@@ -246,11 +247,11 @@ async fn a_damaged_module_is_named() {
     let made = site.store.commit_version(&site.actor(), "hello", new, None).await.expect("committed");
     let path = site.folder.path().join("files").join(&file[..2]).join(&file);
     std::fs::write(path, "export default 2").expect("damaged");
-    let error = site.store.load_version("hello", &made.version).await.expect_err("damaged").to_string();
+    let error = site.store.files().modules(&made.version).expect_err("damaged").to_string();
     assert!(error.contains(&file), "{error}");
     // Deploying it again mends it.
     version(&site.store, "export default 1", Vec::new());
-    site.store.load_version("hello", &made.version).await.expect("mended");
+    site.store.files().modules(&made.version).expect("mended");
 }
 
 #[tokio::test]

@@ -105,6 +105,7 @@ pub fn options(version: Version) -> (Options, Arc<Recorder>) {
         colors: false,
         inspector: false,
         code: Code::Compile,
+        witness: Arc::new(skep_isolate::NoWitness),
     };
     (options, recorder)
 }

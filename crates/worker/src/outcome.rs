@@ -89,7 +89,7 @@ impl Limit {
 }
 
 /// Which limit stopped a Worker, its value, and what was used, in [`Limit::unit`]s.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
 pub struct LimitExceeded {
     /// Which limit.
     pub limit: Limit,

@@ -95,11 +95,12 @@ pub(crate) struct Arguments {
     /// An address where metrics and health are told, over plain HTTP; not for the public
     #[arg(long, value_name = "ADDRESS:PORT", env = "SKEP_LISTEN_METRICS", value_delimiter = ',')]
     listen_metrics: Option<Vec<String>>,
+    /// Whether processes that run Workers give up what they do not need: system calls, files, ports [default: true]
+    #[arg(long, value_name = "BOOL", env = "SKEP_SANDBOX", num_args = 0..=1, default_missing_value = "true")]
+    sandbox: Option<bool>,
 }
 
 pub(crate) fn run(arguments: Arguments, begun: Instant) -> Outcome {
-    // Before any other thread: V8 wants it so.
-    skep_isolate::initialize();
     let file = arguments.config.as_deref().map(Given::read).transpose()?.unwrap_or_default();
     let given = Given {
         data_dir: arguments.data_dir,
@@ -126,6 +127,7 @@ pub(crate) fn run(arguments: Arguments, begun: Instant) -> Outcome {
         isolates_per_worker: arguments.isolates_per_worker,
         isolates_per_account: arguments.isolates_per_account,
         listen_metrics: arguments.listen_metrics,
+        sandbox: arguments.sandbox,
     };
     let secret = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
     let former = secret("SKEP_FORMER_MASTER_KEYS").unwrap_or_default();

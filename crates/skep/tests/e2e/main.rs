@@ -14,6 +14,7 @@ mod crash;
 mod inspector;
 mod keys;
 mod master_key;
+mod processes;
 mod project;
 mod promotion;
 mod reload;

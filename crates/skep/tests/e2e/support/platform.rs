@@ -187,6 +187,11 @@ impl Platform {
         try_fetch(&format!("127.0.0.1:{}", self.port()), request).await
     }
 
+    /// The id of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id().expect("it runs")
+    }
+
     /// Ends it as a crash does.
     pub(crate) async fn kill(&mut self) {
         self.process.kill().await.expect("it ran");

@@ -1,0 +1,211 @@
+//! What is seen of the Workers that run here: every version's requests are counted, events of Workers that somebody watches go to the
+//! supervisor.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use skep_link::wire::{self, Seen};
+use skep_observe::{EventRecord, Exception, LogLine, Observer, Source, Trigger};
+use skep_pool::Worker;
+use skep_worker::Outcome;
+use tokio::sync::{Notify, mpsc};
+use uuid::Uuid;
+
+use crate::supervisor::Supervisor;
+
+/// Events that may wait for the supervisor.
+const MOST_WAITING: usize = 1024;
+/// Events that are sent together.
+const TOGETHER: usize = 64;
+/// How long a version's counts stay after somebody asked for them.
+const HELD: Duration = Duration::from_secs(60);
+
+/// Everything that is seen.
+pub(crate) struct Eyes {
+    queue: mpsc::Sender<(Arc<Watched>, Source, EventRecord)>,
+    /// Events that were taken and not sent yet.
+    unsent: Arc<AtomicU64>,
+    sent: Arc<Notify>,
+    /// Workers that have a version here, or are watched.
+    watched: Mutex<HashMap<Named, Weak<Watched>>>,
+    /// Those that are watched, so that they stay.
+    on: Mutex<Vec<Arc<Watched>>>,
+    /// Of versions that are loaded.
+    counts: Mutex<HashMap<Uuid, Weak<Counts>>>,
+    /// Of versions that were asked for.
+    held: Mutex<HashMap<Uuid, (Arc<Counts>, Instant)>>,
+}
+
+/// A Worker by its account and its name.
+type Named = (Box<str>, Box<str>);
+
+/// One Worker, and whether anybody watches it.
+struct Watched {
+    account: Arc<str>,
+    on: AtomicBool,
+    /// Events that found no room.
+    missed: AtomicU64,
+}
+
+/// What a version has answered since the process began.
+#[derive(Default)]
+struct Counts {
+    requests: AtomicU64,
+    errors: AtomicU64,
+    last_error: Mutex<Option<String>>,
+}
+
+impl Counts {
+    fn read(&self) -> wire::Counts {
+        // Errors first: there are never more of them than requests.
+        let errors = self.errors.load(Ordering::Acquire);
+        let requests = self.requests.load(Ordering::Acquire);
+        wire::Counts { requests, errors, last_error: lock(&self.last_error).clone() }
+    }
+}
+
+impl Eyes {
+    /// Begins to send what is seen.
+    pub(crate) fn start(supervisor: Arc<Supervisor>) -> Arc<Self> {
+        let (queue, events) = mpsc::channel(MOST_WAITING);
+        let eyes = Arc::new(Self {
+            queue,
+            unsent: Arc::default(),
+            sent: Arc::default(),
+            watched: Mutex::default(),
+            on: Mutex::default(),
+            counts: Mutex::default(),
+            held: Mutex::default(),
+        });
+        tokio::spawn(send(supervisor, events, Arc::clone(&eyes.unsent), Arc::clone(&eyes.sent)));
+        eyes
+    }
+
+    /// Somebody watches a Worker from now on, or nobody does.
+    pub(crate) fn watch(&self, account: &str, worker: &str, on: bool) {
+        let watched = self.watched(account, worker);
+        watched.on.store(on, Ordering::Relaxed);
+        let mut all = lock(&self.on);
+        all.retain(|other| !Arc::ptr_eq(other, &watched));
+        if on {
+            all.push(watched);
+        }
+    }
+
+    fn watched(&self, account: &str, worker: &str) -> Arc<Watched> {
+        let mut all = lock(&self.watched);
+        let key = (account.into(), worker.into());
+        if let Some(watched) = all.get(&key).and_then(Weak::upgrade) {
+            return watched;
+        }
+        all.retain(|_, watched| watched.strong_count() > 0);
+        let made = Arc::new(Watched { account: account.into(), on: AtomicBool::new(false), missed: AtomicU64::new(0) });
+        all.insert(key, Arc::downgrade(&made));
+        made
+    }
+
+    fn counts(&self, version: Uuid) -> Arc<Counts> {
+        let mut all = lock(&self.counts);
+        if let Some(counts) = all.get(&version).and_then(Weak::upgrade) {
+            return counts;
+        }
+        all.retain(|_, counts| counts.strong_count() > 0);
+        let made = Arc::default();
+        all.insert(version, Arc::downgrade(&made));
+        made
+    }
+
+    /// What a version has answered. It is not forgotten as long as it is asked for.
+    pub(crate) fn read(&self, version: Uuid) -> wire::Counts {
+        let mut held = lock(&self.held);
+        held.retain(|_, (_, asked)| asked.elapsed() < HELD);
+        let counts = self.counts(version);
+        held.insert(version, (Arc::clone(&counts), Instant::now()));
+        counts.read()
+    }
+
+    /// Who sees what a version of a Worker does.
+    pub(crate) fn observer(self: &Arc<Self>, worker: &Worker, version: Uuid) -> Arc<dyn Observer> {
+        let (watched, counts) = (self.watched(&worker.account_id, &worker.name), self.counts(version));
+        Arc::new(Watch { eyes: Arc::clone(self), watched, counts })
+    }
+
+    /// Waits until everything that was seen is sent, for as long as `most` at most.
+    pub(crate) async fn flush(&self, most: Duration) {
+        let all = async {
+            loop {
+                let sent = self.sent.notified();
+                if self.unsent.load(Ordering::Acquire) == 0 {
+                    return;
+                }
+                sent.await;
+            }
+        };
+        let _ = tokio::time::timeout(most, all).await;
+    }
+}
+
+/// Sends events to the supervisor, as long as there may be any.
+async fn send(
+    supervisor: Arc<Supervisor>,
+    mut events: mpsc::Receiver<(Arc<Watched>, Source, EventRecord)>,
+    unsent: Arc<AtomicU64>,
+    sent: Arc<Notify>,
+) {
+    let mut batch = Vec::with_capacity(TOGETHER);
+    while events.recv_many(&mut batch, TOGETHER).await > 0 {
+        let count = batch.len() as u64;
+        let seen: Vec<Seen> = batch
+            .drain(..)
+            .map(|(watched, source, record)| {
+                let missed = watched.missed.swap(0, Ordering::Relaxed);
+                Seen { account: Arc::clone(&watched.account), source, record, missed }
+            })
+            .collect();
+        // Where there is no supervisor there is nobody who watches.
+        drop(supervisor.call::<()>("events", &seen).await);
+        unsent.fetch_sub(count, Ordering::AcqRel);
+        sent.notify_waiters();
+    }
+}
+
+/// Sees what one version does.
+struct Watch {
+    eyes: Arc<Eyes>,
+    watched: Arc<Watched>,
+    counts: Arc<Counts>,
+}
+
+impl Observer for Watch {
+    fn wants_details(&self) -> bool {
+        self.watched.on.load(Ordering::Relaxed)
+    }
+
+    fn log(&self, _: &Source, _: LogLine) {}
+
+    fn exception(&self, _: &Source, exception: Exception) {
+        *lock(&self.counts.last_error) = Some(format!("{}: {}", exception.name, exception.message));
+    }
+
+    fn finished(&self, source: &Source, record: EventRecord) {
+        let server_error = matches!(record.trigger, Trigger::Fetch { status: Some(500..), .. });
+        let failed = server_error || !matches!(record.outcome, Outcome::Ok | Outcome::Canceled);
+        self.counts.requests.fetch_add(1, Ordering::AcqRel);
+        if failed {
+            self.counts.errors.fetch_add(1, Ordering::AcqRel);
+        }
+        if record.details.is_some() && self.wants_details() {
+            self.eyes.unsent.fetch_add(1, Ordering::AcqRel);
+            if self.eyes.queue.try_send((Arc::clone(&self.watched), source.clone(), record)).is_err() {
+                self.eyes.unsent.fetch_sub(1, Ordering::AcqRel);
+                self.watched.missed.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

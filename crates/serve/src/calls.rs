@@ -1,0 +1,66 @@
+//! What those who run Workers want of this process.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use skep_exchange::{Body, Request, Response};
+use skep_gateway::{Answering, Handler};
+use skep_link::answer;
+use skep_link::wire::Seen;
+use skep_observe::Tails;
+use skep_pool::Source as _;
+
+use crate::source::Stored;
+
+/// Answers them.
+pub(crate) struct Calls {
+    pub(crate) source: Arc<Stored>,
+    pub(crate) tails: Tails,
+}
+
+/// The same, for many connections.
+pub(crate) struct Shared(pub(crate) Arc<Calls>);
+
+impl Handler for Shared {
+    fn handle(self: Arc<Self>, request: Request) -> Answering {
+        let calls = Arc::clone(&self.0);
+        Box::pin(async move {
+            let (parts, body) = request.into_parts();
+            calls.answer(parts.uri.path().trim_start_matches('/'), body).await
+        })
+    }
+}
+
+impl Calls {
+    async fn answer(&self, name: &str, body: Body) -> Response {
+        match name {
+            "version" => answer(body, async |(worker, version)| self.source.opened(worker, version).await).await,
+            "preview" => answer(body, async |preview| self.source.previewed(preview).await).await,
+            "asset" => {
+                let found =
+                    async |(hash, encoding)| self.source.asset(hash, encoding).await.map_err(|error| error.to_string());
+                answer(body, found).await
+            }
+            "events" => {
+                let see = async |events| {
+                    self.see(events);
+                    Ok(())
+                };
+                answer(body, see).await
+            }
+            _ => {
+                let mut response = Response::new(Body::full("there is no such call"));
+                *response.status_mut() = StatusCode::NOT_FOUND;
+                response
+            }
+        }
+    }
+
+    fn see(&self, events: Vec<Seen>) {
+        for Seen { account, source, record, missed } in events {
+            let channel = self.tails.channel(&account, &source.worker);
+            channel.missed(missed);
+            channel.send(&source, record);
+        }
+    }
+}
