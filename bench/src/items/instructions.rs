@@ -32,10 +32,15 @@ pub(crate) fn run(bench: &Bench) -> Result<Section, Box<dyn Error>> {
     let mut file = OsString::from("--callgrind-out-file=");
     file.push(counts.join("callgrind.%p"));
     // V8 writes code while it runs: all code may change but that of files.
-    let options = ["-q", "--tool=callgrind", "--smc-check=all-non-file", "--trace-children=yes"].map(OsString::from);
-    let options: Vec<OsString> = options.into_iter().chain([file]).collect();
+    let mut program = OsString::from("SKEP_RUNTIME_PROGRAM=");
+    program.push(&bench.skep.path);
+    let options =
+        ["valgrind", "-q", "--tool=callgrind", "--smc-check=all-non-file", "--trace-children=yes"].map(OsString::from);
+    let options: Vec<OsString> = std::iter::once(program).chain(options).chain([file]).collect();
     let core = bench.cores.server.to_string();
-    let mut platform = Platform::start_inside(bench, "valgrind", &options, &data, &core, &["--threads", "1"])?;
+    // Valgrind does for the process what the sandbox forbids.
+    let settings = ["--threads", "1", "--sandbox", "false"];
+    let mut platform = Platform::start_inside(bench, "env", &options, &data, &core, &settings)?;
     platform.deploy(WORKER, &fs::read_to_string(bench.source.join("workers/hello/index.js"))?)?;
     let process = platform.server.process();
     let mut client = Client::connect(platform.server.address)?;

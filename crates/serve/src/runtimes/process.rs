@@ -20,6 +20,8 @@ use crate::dispatch::died;
 use crate::runtimes::clients::{Left, Waiting, as_http};
 use crate::runtimes::{Role, Runtimes};
 
+/// A variable of the environment that names the program of the processes: for tools such as valgrind, to which `/proc/self/exe` is the tool.
+const PROGRAM: &str = "SKEP_RUNTIME_PROGRAM";
 /// The verb of the process.
 const VERB: &str = "runtime";
 /// Variables of the environment that it gets. Secrets are none of its business.
@@ -257,7 +259,8 @@ async fn start(runtimes: &Runtimes, id: u64) -> io::Result<(Arc<Runtime>, Child)
     let channel = Arc::new(channel);
     let environment = ENVIRONMENT.iter().filter_map(|name| Some((*name, std::env::var_os(name)?)));
     // The program of this process, also when another one has taken its place on the disk.
-    let child = Command::new(OsString::from("/proc/self/exe"))
+    let program = std::env::var_os(PROGRAM).unwrap_or_else(|| OsString::from("/proc/self/exe"));
+    let child = Command::new(program)
         .arg(VERB)
         .stdin(Stdio::from(theirs))
         .env_clear()
