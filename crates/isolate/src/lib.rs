@@ -5,6 +5,7 @@
 //! isolate it is over for good ([`Isolate::is_over`]): whoever holds it starts another one ([`Slot`] does).
 
 mod blank;
+mod creep;
 mod environment;
 mod helpers;
 mod inspector;

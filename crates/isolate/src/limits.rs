@@ -166,6 +166,11 @@ impl Guard {
         }
     }
 
+    /// The memory limit in bytes.
+    pub(crate) fn memory(&self) -> usize {
+        self.memory
+    }
+
     /// Bytes in use on the V8 heap after the last full collection, and in buffers.
     pub(crate) fn memory_in_use(&self) -> usize {
         self.heap.load(Ordering::Relaxed) + self.buffers.load(Ordering::Relaxed) + self.held.bytes()

@@ -15,6 +15,7 @@ use skep_worker::{Event, LimitExceeded};
 use tokio::sync::oneshot;
 
 use crate::blank::{Blank, Build};
+use crate::creep::Creep;
 use crate::helpers::{self, Helpers};
 use crate::inspector::Inspector;
 use crate::life::Life;
@@ -185,7 +186,7 @@ async fn run(blank: Blank, assignment: Assignment, life: &Arc<Life>, helpers: &A
     }
     let mut tick = tokio::time::interval(WAIT_UNTIL_TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let (mut crossing, mut rest) = (CrossingContext::default(), Rest::default());
+    let (mut crossing, mut rest, mut creep) = (CrossingContext::default(), Rest::default(), Creep::new());
     let verdict = std::future::poll_fn(|context| {
         // Asked again after a tick, or it would not wake this thread for the next one.
         while tick.poll_tick(context).is_ready() {
@@ -196,6 +197,7 @@ async fn run(blank: Blank, assignment: Assignment, life: &Arc<Life>, helpers: &A
         let polled = turn(&mut runtime, &queue, &mut crossing, context);
         mark.running(false);
         if polled.is_pending() {
+            creep.look(&mut runtime, &queue, life);
             call_next(&queue, &own);
         }
         polled

@@ -38,6 +38,8 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("scale::what_does_not_start_is_left_alone_for_a_while", what_does_not_start_is_left_alone_for_a_while),
         test("scale::idle_isolates_go", idle_isolates_go),
         test("scale::a_spare_isolate_becomes_a_version_s", a_spare_isolate_becomes_a_version_s),
+        test("scale::memory_that_creeps_costs_no_request", memory_that_creeps_costs_no_request),
+        test("scale::garbage_does_not_creep", garbage_does_not_creep),
     ]
 }
 
@@ -307,6 +309,36 @@ async fn idle_isolates_go() {
         tokio::task::yield_now().await;
     }
     ask(&slot, 0).await.expect("an answer");
+}
+
+/// Asks so often, one request after the other, and gives the isolates that answered.
+async fn answer_all(source: &str, requests: usize) -> std::collections::HashSet<String> {
+    let supply = Few::at_most(2);
+    let slot = slot(source, &supply);
+    let mut isolates = std::collections::HashSet::new();
+    for request in 0..requests {
+        let answer = ask(&slot, 0).await;
+        isolates.insert(answer.unwrap_or_else(|failure| panic!("request {request}: {failure:?}")));
+    }
+    isolates
+}
+
+async fn memory_that_creeps_costs_no_request() {
+    // 128 MiB are allowed: without another isolate there would be an end after 1,310 requests.
+    let buffers = "const all = []; let own;
+        export default { fetch() { own ??= crypto.randomUUID(); all.push(new Uint8Array(100 * 1024).fill(1)); return new Response(own); } }";
+    let isolates = answer_all(buffers, 2500).await;
+    assert!((2..=3).contains(&isolates.len()), "{isolates:?}");
+    let objects = "const all = []; let own;
+        export default { fetch() { own ??= crypto.randomUUID(); all.push(Array.from({ length: 6_000 }, (_, i) => ({ i }))); return new Response(own); } }";
+    let isolates = answer_all(objects, 1500).await;
+    assert!((2..=3).contains(&isolates.len()), "{isolates:?}");
+}
+
+async fn garbage_does_not_creep() {
+    let source = "let own;
+        export default { fetch() { own ??= crypto.randomUUID(); new Uint8Array(1024 * 1024).fill(1); return new Response(own); } }";
+    assert_eq!(answer_all(source, 1500).await.len(), 1);
 }
 
 async fn a_spare_isolate_becomes_a_version_s() {
