@@ -76,6 +76,11 @@ impl Threads {
         self.give(Given::Client(stream, address, Box::new(track)));
     }
 
+    /// Says that a client's connection cannot be served: the supervisor closes it.
+    pub(crate) fn refuse(&self, number: u32) {
+        self.closed.add(number);
+    }
+
     /// Takes a connection of the supervisor.
     pub(crate) fn peer(&self, stream: UnixStream, kind: Kind) {
         self.give(Given::Peer(stream, kind));

@@ -189,7 +189,9 @@ async fn obey(channel: &Channel, supervisor: &Supervisor, threads: &Threads) -> 
             (ToRuntime::From(kind), Some(descriptor)) => threads.peer(UnixStream::from(descriptor), kind),
             (ToRuntime::Opened { id }, Some(descriptor)) => supervisor.opened(id, UnixStream::from(descriptor)),
             (ToRuntime::Stop { grace }, _) => return Duration::from_millis(grace),
-            // A descriptor that found no room is a connection that was not made: who waits for it is told by its end.
+            // Its descriptor found no room here.
+            (ToRuntime::Client { number, .. }, None) => threads.refuse(number),
+            // Of a connection between the two, who waits for it is told by its end.
             _ => {}
         }
     }

@@ -114,6 +114,7 @@ pub type Tell = Arc<dyn Fn(&str) + Send + Sync>;
 /// # Errors
 /// When it cannot start.
 pub fn run(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), ServeError> {
+    machine::raise_descriptors();
     let threads = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(settings.threads.max(THREADS))
         .thread_name("skep-supervisor")
