@@ -14,6 +14,7 @@ use skep_link::{Channel, Kind, Peer, Table, ToRuntime, ToSupervisor};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use crate::dispatch::died;
@@ -110,81 +111,19 @@ pub(super) async fn run(
     id: u64,
     role: Role,
     place: &watch::Sender<Option<Arc<Runtime>>>,
-    mut waiting: Option<&mut Waiting>,
+    waiting: Option<&mut Waiting>,
 ) -> io::Result<Ended> {
     let begun = Instant::now();
     let killed_before = out_of_memory();
     let (runtime, mut child) = start(runtimes, id).await?;
-    let pid = child.id();
-    let mut stopping = runtimes.stopping.subscribe();
-    let (mut ready, mut told) = (false, false);
-    let own = match role {
-        Role::All => None,
-        Role::One(version) => Some(version),
-    };
-    let late = tokio::time::sleep(START);
-    tokio::pin!(late);
-    let (joined, mut joining) = oneshot::channel();
-    let mut joined = Some(joined);
-    loop {
-        let next = async {
-            match waiting.as_mut() {
-                Some(waiting) => waiting.recv().await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            received = runtime.channel.receive::<ToSupervisor>() => match received {
-                Ok(Some((ToSupervisor::Ready { sandbox }, _))) => {
-                    if id == 1 && !sandbox.is_empty() {
-                        (runtimes.tell)(&sandbox);
-                    }
-                    if let Some(joined) = joined.take() {
-                        let (notices, runtime) = (runtimes.feed.join(id, own), Arc::clone(&runtime));
-                        let process = pid;
-                        tokio::spawn(async move {
-                            notices.deliver(&runtime.calls, joined).await;
-                            // Who does not hear what changes must not serve any more.
-                            kill(process);
-                        });
-                    }
-                }
-                Ok(Some((ToSupervisor::Open { id, kind }, _))) => open(runtimes, &runtime, id, kind).await,
-                Ok(Some((ToSupervisor::Closed(numbers), _))) if role == Role::All => {
-                    for number in numbers {
-                        runtimes.clients.close(number);
-                    }
-                }
-                Ok(Some(_)) => {}
-                Ok(None) | Err(_) => break,
-            },
-            heard = &mut joining, if !ready && !told => match heard {
-                Ok(()) => {
-                    ready = true;
-                    place.send_replace(Some(Arc::clone(&runtime)));
-                }
-                Err(_) => break,
-            },
-            number = next, if ready => match number {
-                Some(number) => give(runtimes, &runtime, number).await,
-                None => waiting = None,
-            },
-            () = &mut late, if !ready => break,
-            grace = stopped(&mut stopping), if !told => {
-                told = true;
-                place.send_replace(None);
-                runtime.stop(grace).await;
-                late.set(tokio::time::sleep(grace + MORE));
-                ready = false;
-                // What waits for a process waits in vain.
-                waiting = None;
-            }
-        }
-    }
+    let process = child.id();
+    let mut session = Session { runtimes, runtime, role, place, ready: false, told: false, joining: None, deaf: None };
+    session.serve(waiting).await;
+    let Session { runtime, ready, told, .. } = session;
     // It may be alive, and only out of its mind.
     let _ = child.start_kill();
     let status = child.wait().await?;
-    if told || (own.is_some() && status.success()) {
+    if told || (role != Role::All && status.success()) {
         return Ok(Ended::Stopped);
     }
     let left = match role {
@@ -193,15 +132,107 @@ pub(super) async fn run(
     };
     let by_itself =
         !matches!(status.signal(), Some(SIGKILL | SIGTERM | SIGINT | SIGHUP)) || out_of_memory() > killed_before;
-    Ok(Ended::Died(Death {
-        process: pid,
-        lived: begun.elapsed(),
-        cause: cause(status, by_itself),
-        by_itself,
-        ready,
-        running: runtime.table.running(),
-        left,
-    }))
+    let (cause, running) = (cause(status, by_itself), runtime.table.running());
+    Ok(Ended::Died(Death { process, lived: begun.elapsed(), cause, by_itself, ready, running, left }))
+}
+
+/// A process that is served.
+struct Session<'s> {
+    runtimes: &'s Arc<Runtimes>,
+    runtime: Arc<Runtime>,
+    role: Role,
+    place: &'s watch::Sender<Option<Arc<Runtime>>>,
+    /// It knows all Workers, and can be given what waits for it.
+    ready: bool,
+    /// It was told to stop.
+    told: bool,
+    /// Tells when it knows all Workers. Nothing before it has started, and after that.
+    joining: Option<oneshot::Receiver<()>>,
+    /// Ends when it does not hear what changes.
+    deaf: Option<JoinHandle<()>>,
+}
+
+impl Session<'_> {
+    /// Until it is gone, or must go.
+    async fn serve(&mut self, mut waiting: Option<&mut Waiting>) {
+        let runtime = Arc::clone(&self.runtime);
+        let mut stopping = self.runtimes.stopping.subscribe();
+        let late = tokio::time::sleep(START);
+        tokio::pin!(late);
+        loop {
+            tokio::select! {
+                received = runtime.channel.receive() => match received {
+                    Ok(Some((message, _))) => self.obey(message).await,
+                    Ok(None) | Err(_) => return,
+                },
+                joined = or_never(self.joining.as_mut()) => {
+                    self.joining = None;
+                    if joined.is_ok() && !self.told {
+                        self.ready = true;
+                        self.place.send_replace(Some(Arc::clone(&runtime)));
+                    }
+                }
+                // Who does not hear what changes must not serve any more.
+                _ = or_never(self.deaf.as_mut()) => return,
+                number = next(&mut waiting), if self.ready => match number {
+                    Some(number) => give(self.runtimes, &runtime, number).await,
+                    None => waiting = None,
+                },
+                () = &mut late, if !self.ready => return,
+                grace = stopped(&mut stopping), if !self.told => {
+                    (self.told, self.ready) = (true, false);
+                    self.place.send_replace(None);
+                    runtime.stop(grace).await;
+                    late.set(tokio::time::sleep(grace + MORE));
+                }
+            }
+        }
+    }
+
+    async fn obey(&mut self, message: ToSupervisor) {
+        match message {
+            ToSupervisor::Ready { sandbox } => {
+                // What holds for the first one holds for all.
+                if self.runtime.id == 1 {
+                    (self.runtimes.tell)(&sandbox);
+                }
+                if self.deaf.is_none() {
+                    let own = match self.role {
+                        Role::All => None,
+                        Role::One(version) => Some(version),
+                    };
+                    let (joined, joining) = oneshot::channel();
+                    let (notices, runtime) = (self.runtimes.feed.join(self.runtime.id, own), Arc::clone(&self.runtime));
+                    self.joining = Some(joining);
+                    self.deaf = Some(tokio::spawn(async move { notices.deliver(&runtime.calls, joined).await }));
+                }
+            }
+            ToSupervisor::Open { id, kind } => open(self.runtimes, &self.runtime, id, kind).await,
+            ToSupervisor::Closed(numbers) if self.role == Role::All => {
+                for number in numbers {
+                    self.runtimes.clients.close(number);
+                }
+            }
+            // Only the process of all Workers has clients.
+            ToSupervisor::Closed(_) => {}
+        }
+    }
+}
+
+/// What a future gives, if there is one.
+async fn or_never<F: Future + Unpin>(future: Option<F>) -> F::Output {
+    match future {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The next connection that waits for a process.
+async fn next(waiting: &mut Option<&mut Waiting>) -> Option<u32> {
+    match waiting {
+        Some(waiting) => waiting.recv().await,
+        None => std::future::pending().await,
+    }
 }
 
 const SIGHUP: i32 = 1;
@@ -234,14 +265,6 @@ fn cause(status: ExitStatus, by_itself: bool) -> String {
 fn out_of_memory() -> u64 {
     let counters = fs::read_to_string("/proc/vmstat").unwrap_or_default();
     counters.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok()).unwrap_or(0)
-}
-
-fn kill(process: Option<u32>) {
-    let pid = process.and_then(|process| i32::try_from(process).ok()).and_then(rustix::process::Pid::from_raw);
-    if let Some(pid) = pid {
-        // One that is gone need not be ended.
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-    }
 }
 
 async fn stopped(stopping: &mut watch::Receiver<Option<Duration>>) -> Duration {
