@@ -18,6 +18,9 @@ const STUCK: Duration = Duration::from_millis(10);
 /// The weight of the past in what a round is expected to take: 7 parts in 8.
 const PAST: u64 = 7;
 
+/// Events of an isolate that say little of those that come after them.
+const LEARNING: u64 = 100;
+
 /// Times are nanoseconds since this.
 static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
 
@@ -57,9 +60,11 @@ impl Load {
 
     /// The round is over, in which this many events began. It took this much CPU time, in nanoseconds.
     pub(crate) fn end_round(&self, events: u32, took: u64) {
+        // The first events compile what they run: as long as they become quicker, only the last one counts.
+        let learns = self.events.load(Ordering::Relaxed) < LEARNING;
         let mix = |value: &AtomicU64, new: u64| {
             let old = value.load(Ordering::Relaxed);
-            let mixed = if old == 0 { new } else { (old * PAST + new) / (PAST + 1) };
+            let mixed = if old == 0 || (learns && new < old) { new } else { (old * PAST + new) / (PAST + 1) };
             value.store(mixed.max(1), Ordering::Relaxed);
         };
         mix(&self.typical, took);
@@ -244,6 +249,21 @@ mod tests {
         let begun = load.round.load(std::sync::atomic::Ordering::Relaxed);
         assert_eq!(load.expected_wait(0, begun + 9_000_000), Some(Duration::ZERO));
         assert_eq!(load.expected_wait(0, begun + 11_000_000), None);
+    }
+
+    #[test]
+    fn what_the_first_events_compile_is_not_what_an_event_costs() {
+        let load = Load::default();
+        for took in [8_000_000, 900_000, 90_000] {
+            load.end_round(1, took);
+        }
+        assert_eq!(load.cost(), Duration::from_micros(90));
+        // One that takes longer is a part of what is to be expected, at any time.
+        load.end_round(1, 890_000);
+        assert_eq!(load.cost(), Duration::from_micros(190));
+        load.end_round(200, 200 * 190_000);
+        load.end_round(1, 110_000);
+        assert_eq!(load.cost(), Duration::from_micros(180));
     }
 
     #[test]
