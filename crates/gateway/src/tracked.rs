@@ -74,8 +74,8 @@ impl Open {
     /// The response's body, which is the end of the request. One that is at hand is written at once.
     pub(crate) fn until_sent(self, response: http::Response<Body>) -> http::Response<Body> {
         if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
-            // For ever: it is not HTTP any more.
-            std::mem::forget(self);
+            // It is not HTTP any more: this request stays open for as long as the connection.
+            self.0.open.fetch_add(1, Ordering::Relaxed);
             return response;
         }
         if response.body().as_full().is_some() {

@@ -117,10 +117,7 @@ impl Runtimes {
 
     /// The process that serves all Workers; waited for, if it is being started.
     pub(crate) async fn current(&self) -> Option<Arc<Runtime>> {
-        if self.stopping.borrow().is_some() {
-            return None;
-        }
-        started(self.main.subscribe()).await
+        self.started(self.main.subscribe()).await
     }
 
     /// The process of a version that has one of its own.
@@ -138,7 +135,16 @@ impl Runtimes {
             });
             receiver.clone()
         };
-        started(receiver).await
+        self.started(receiver).await
+    }
+
+    /// Waits until there is a process.
+    async fn started(&self, mut place: watch::Receiver<Option<Arc<Runtime>>>) -> Option<Arc<Runtime>> {
+        if self.stopping.borrow().is_some() {
+            return None;
+        }
+        let there = tokio::time::timeout(START, place.wait_for(Option::is_some)).await;
+        there.ok()?.ok()?.clone()
     }
 
     /// Every process there is.
@@ -366,12 +372,6 @@ impl Runtimes {
             }
         }
     }
-}
-
-/// Waits until there is a process.
-async fn started(mut place: watch::Receiver<Option<Arc<Runtime>>>) -> Option<Arc<Runtime>> {
-    let there = tokio::time::timeout(START, place.wait_for(Option::is_some)).await;
-    there.ok()?.ok()?.clone()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
