@@ -14,7 +14,7 @@ use skep_observe::{EventRecord, Exception, LogLine, Observer, Source};
 use skep_outbound::{AddressPolicy, Client};
 use skep_web::services::NoServices;
 use skep_web::{EventId, Host, MemoryCache};
-use skep_worker::Limits;
+use skep_worker::{Compatibility, Limits};
 
 /// The Worker that answers, and what it is asked.
 const WARM_UP: &str = include_str!("warm_up.js");
@@ -42,6 +42,8 @@ fn main() {
 
 /// Has a Worker answer some requests.
 fn warm_up(runtime: &mut JsRuntimeForSnapshot) {
+    let arguments = skep_web::extension_arguments(Arc::default());
+    runtime.lazy_init_extensions(arguments).expect("the extensions take their state");
     let state = runtime.op_state();
     let answers = {
         let mut state = state.borrow_mut();
@@ -70,6 +72,7 @@ fn host() -> Host {
         observer: Arc::new(Nobody),
         services: Arc::new(NoServices),
         limits: Limits::default(),
+        compatibility: Compatibility::default(),
         worker: "warm-up".into(),
         version: "warm-up".into(),
     }

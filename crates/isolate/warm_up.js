@@ -1,7 +1,17 @@
 // What nearly every Worker does, done once before the snapshot is made: see build.rs. (No request of a request: V8 cannot put what that
 // compiles into a snapshot.)
 
-(({ loaded, forget, dispatcher }) => {
+(({ start, loaded, forget, dispatcher }) => {
+  const startWith = (value) =>
+    start({
+      rehearsal: true,
+      worker: "hello",
+      bindings: [{ name: "VALUE", kind: "value", value }],
+      flags: ["enable_navigator_language", "enable_weak_ref", "expose_global_message_channel", "global_navigator"],
+      colors: false,
+      serviceWorker: false,
+      inspector: false,
+    });
   const answer = (request) => {
     const url = new URL(request.url);
     const name = url.searchParams.get("name");
@@ -16,6 +26,7 @@
     new Response("text");
     return Response.json({ message: "hi" });
   };
+  startWith("text");
   loaded({ default: { fetch: async (request) => answer(request) } });
   dispatcher.fetch(1, "", "GET", 0, "");
   loaded({ default: { fetch: (request) => (answer(request), new Response("text", { headers: { "x-name": "value" } })) } });

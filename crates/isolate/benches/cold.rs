@@ -41,7 +41,7 @@ async fn measure(starts: usize) -> [Vec<Duration>; 5] {
     for _ in 0..starts {
         let options = Options { code: Code::Use(Arc::clone(&code)), ..options(version(HELLO)).0 };
         let begun = Instant::now();
-        let mut spare = Spare::start(options.version.limits.memory).expect("a thread");
+        let mut spare = Spare::start(options.version.limits.memory, None).expect("a thread");
         spare.made().await;
         let made = Instant::now();
         let isolate = spare.claim(options).await.expect("it starts");

@@ -29,10 +29,10 @@ pub(crate) fn start_options<'s>(
         bindings.set_index(scope, index, entry.into());
     }
     set(scope, object, "bindings", bindings.into());
-    let flags = v8::Object::new(scope);
-    for (flag, on) in version.compatibility.states() {
-        let on = v8::Boolean::new(scope, on).into();
-        set(scope, flags, flag, on);
+    let flags = v8::Array::new(scope, 0);
+    for (index, flag) in (0..).zip(version.compatibility.chosen()) {
+        let flag = string(scope, flag).ok_or_else(too_long)?;
+        flags.set_index(scope, index, flag);
     }
     set(scope, object, "flags", flags.into());
     let worker = string(scope, &version.worker).ok_or_else(too_long)?;
@@ -56,10 +56,6 @@ fn binding_value<'s>(
     let unusable = |message: String| StartError::Exception(Failure::unusable(message));
     let too_long = || unusable("a binding's value is longer than V8's longest string".to_owned());
     let text = |scope: &mut v8::PinScope<'s, '_>, text: &str| string(scope, text).ok_or_else(too_long);
-    let parse = |scope: &mut v8::PinScope<'s, '_>, json: &serde_json::Value| {
-        let json = v8::String::new(scope, &json.to_string())?;
-        v8::json::parse(scope, json)
-    };
     Ok(match kind {
         BindingKind::PlainText(value) => ("value", text(scope, value)?),
         BindingKind::SecretText(secret) => ("value", text(scope, secret.reveal())?),
@@ -98,4 +94,9 @@ fn binding_value<'s>(
             ("value", value)
         }
     })
+}
+
+fn parse<'s>(scope: &mut v8::PinScope<'s, '_>, json: &serde_json::Value) -> Option<v8::Local<'s, v8::Value>> {
+    let json = v8::String::new(scope, &json.to_string())?;
+    v8::json::parse(scope, json)
 }

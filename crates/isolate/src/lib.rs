@@ -52,7 +52,7 @@ pub use skep_web::services::{
     Entrypoint, NoServices, RateLimit, ServiceFuture, ServiceTarget, Services, ended, no_such_worker,
 };
 pub use skep_web::{CacheStore, MemoryCache};
-pub use slot::{Permit, Slot, Supply, Usage};
+pub use slot::{Permit, Slot, Start, Supply, Taking, Usage};
 pub use spare::Spare;
 pub use thread::StartError;
 pub use witness::{Mark, NoWitness, Witness};
@@ -153,7 +153,7 @@ impl Isolate {
     /// # Errors
     /// When the version's code throws, exceeds a limit, or there is no room for a thread.
     pub async fn start(options: Options) -> Result<Self, StartError> {
-        Spare::start_for(&options)?.claim(options).await
+        Spare::start_for(&options, None)?.claim(options).await
     }
 
     /// The kinds of events that the version has handlers for.

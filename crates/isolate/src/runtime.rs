@@ -345,6 +345,7 @@ fn host(options: &Options, services: Arc<dyn Services>) -> Host {
         observer: Arc::clone(&options.observer),
         services,
         limits: options.version.limits.clone(),
+        compatibility: options.version.compatibility.clone(),
         worker: options.version.worker.as_str().into(),
         version: options.version.id.as_str().into(),
     }

@@ -4,6 +4,7 @@
 //! where an event takes long, has those that come wait in a line, so that none is stuck behind a long one while another isolate is
 //! free. Events that take no time share the isolates that are there.
 
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
@@ -39,8 +40,22 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// The most of that.
 const LAST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Held as long as an isolate lives, by its thread.
+/// Held as long as an isolate lives, or is being made, by its thread.
 pub type Permit = Box<dyn Send>;
+
+/// An isolate that is on its way. An error means that there is no room for a thread.
+pub type Taking = Pin<Box<dyn Future<Output = Result<Spare, StartError>> + Send>>;
+
+/// How a start went.
+#[derive(Clone, Copy, Debug)]
+pub struct Start {
+    /// How long it took.
+    pub took: Duration,
+    /// Whether it was for a version that had no isolate.
+    pub first: bool,
+    /// Whether there is an isolate now.
+    pub succeeded: bool,
+}
 
 /// Who provides isolates for slots.
 pub trait Supply: Send + Sync {
@@ -48,14 +63,11 @@ pub trait Supply: Send + Sync {
     /// before this is dropped, the isolate is counted. It must not block.
     fn admit(&self, options: &Options, have: usize, serving: usize) -> Option<Permit>;
 
-    /// An isolate without a version, at once if there is a spare one.
-    ///
-    /// # Errors
-    /// When there is no room for a thread.
-    fn take(&self, options: &Options) -> Result<Spare, StartError>;
+    /// An isolate without a version, at once if there is a spare one. It need not be made yet.
+    fn take(&self, options: &Options) -> Taking;
 
-    /// How a start went, from when it was needed: for those who count.
-    fn started(&self, options: &Options, took: Duration, first: bool);
+    /// How a start went, from when it was needed.
+    fn started(&self, start: Start);
 
     /// An event has waited in line for this long: for those who count.
     fn waited(&self, waited: Duration);
@@ -175,7 +187,10 @@ impl Slot {
             LimitExceeded { limit: Limit::QueuedRequests, allowed: MOST_IN_LINE as u64, used: MOST_IN_LINE as u64 + 1 };
         let mut called = scale.line.join().ok_or(NoTurn::Busy(full))?;
         let begun = Instant::now();
-        let mut looks = tokio::time::interval(LOOK_AGAIN);
+        // What became free before this joined calls nobody.
+        self.grow();
+        self.call_free();
+        let mut looks = tokio::time::interval_at(tokio::time::Instant::now() + LOOK_AGAIN, LOOK_AGAIN);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -188,7 +203,6 @@ impl Slot {
                     Ok(Called::Failed(error)) => Err(NoTurn::NotStarted(error)),
                     Err(_) => Err(NoTurn::NotStarted(StartError::Thread("the version is being unloaded".to_owned()))),
                 },
-                // The first one is at once: what became free before this joined calls nobody.
                 _ = looks.tick() => {
                     if begun.elapsed() > LONGEST_WAIT {
                         let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
@@ -259,14 +273,14 @@ impl Slot {
     async fn start_one(&self, permit: Permit, first: bool) {
         let Some(scale) = &self.scale else { return };
         let begun = Instant::now();
-        let started = match scale.supply.take(&self.options) {
+        let started = match scale.supply.take(&self.options).await {
             Ok(spare) => spare.claim_for(self.options.clone(), Some(Arc::clone(&scale.line)), Some(permit)).await,
             Err(error) => Err(error),
         };
+        scale.supply.started(Start { took: begun.elapsed(), first, succeeded: started.is_ok() });
         match started {
             Ok(isolate) => {
                 *scale.failures.lock().unwrap_or_else(PoisonError::into_inner) = Failures::default();
-                scale.supply.started(&self.options, begun.elapsed(), first);
                 self.add(isolate.clone());
                 scale.line.call(&isolate);
             }

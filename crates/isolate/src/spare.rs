@@ -23,26 +23,26 @@ pub struct Spare {
 }
 
 impl Spare {
-    /// Begins to make an isolate for versions that may have this much memory, in bytes.
+    /// Begins to make an isolate for versions that may have this much memory, in bytes. The permit to make it is dropped when it is made.
     ///
     /// # Errors
     /// When there is no room for a thread.
-    pub fn start(memory: usize) -> Result<Self, StartError> {
-        Self::build(Build { memory, inspector: false })
+    pub fn start(memory: usize, making: Option<Permit>) -> Result<Self, StartError> {
+        Self::build(Build { memory, inspector: false }, making)
     }
 
-    /// Begins to make an isolate that a version can be loaded into.
+    /// Begins to make an isolate that a version can be loaded into. The permit to make it is dropped when it is made.
     ///
     /// # Errors
     /// When there is no room for a thread.
-    pub fn start_for(options: &Options) -> Result<Self, StartError> {
-        Self::build(Build::of(options))
+    pub fn start_for(options: &Options, making: Option<Permit>) -> Result<Self, StartError> {
+        Self::build(Build::of(options), making)
     }
 
-    fn build(build: Build) -> Result<Self, StartError> {
+    fn build(build: Build, making: Option<Permit>) -> Result<Self, StartError> {
         let ((made, when_made), (assign, assignment)) = (oneshot::channel(), oneshot::channel());
         let life = Arc::new(Life::default());
-        thread::spawn(build, made, assignment, Arc::clone(&life))?;
+        thread::spawn(build, making, made, assignment, Arc::clone(&life))?;
         Ok(Self { build, made: when_made, assign, life })
     }
 

@@ -111,8 +111,11 @@ pub(crate) struct Assignment {
 
 /// Starts a thread with an isolate, and tells when that is made. The thread ends when there will be no assignment, or when the sender
 /// of its commands is dropped; `life` ends with it.
+///
+/// `making` is dropped as soon as the isolate is made.
 pub(crate) fn spawn(
     build: Build,
+    making: Option<Permit>,
     made: oneshot::Sender<()>,
     assignment: oneshot::Receiver<Assignment>,
     life: Arc<Life>,
@@ -133,7 +136,7 @@ pub(crate) fn spawn(
                 .on_thread_park(wake::flush)
                 .build();
             match result {
-                Ok(tokio) => tokio.block_on(wait(build, made, assignment, &life, &helpers)),
+                Ok(tokio) => tokio.block_on(wait(build, making, made, assignment, &life, &helpers)),
                 Err(error) => {
                     if let Ok(assignment) = assignment.blocking_recv() {
                         drop(assignment.started.send(Err(StartError::Thread(error.to_string()))));
@@ -149,12 +152,14 @@ pub(crate) fn spawn(
 /// Makes the isolate, waits for its version, and runs that.
 async fn wait(
     build: Build,
+    making: Option<Permit>,
     made: oneshot::Sender<()>,
     assignment: oneshot::Receiver<Assignment>,
     life: &Arc<Life>,
     helpers: &Arc<Helpers>,
 ) {
     let blank = Blank::new(build, life);
+    drop(making);
     // Nobody need wait for it.
     let _ = made.send(());
     let Ok(assignment) = assignment.await else { return };

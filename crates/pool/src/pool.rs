@@ -213,6 +213,8 @@ impl Pool {
         if let Some(loaded) = self.loaded(version) {
             return Ok(loaded);
         }
+        // It is being made while the source is asked.
+        let ahead = self.isolates.ahead();
         let opened = self.source.version(worker.id, version).await?.ok_or_else(gone)?;
         let site = self.site(&opened.record).await?.map(Arc::new);
         let account: Arc<str> = (&*worker.account_id).into();
@@ -233,6 +235,9 @@ impl Pool {
                 account: Arc::clone(&account),
                 version: id,
             };
+            if let Some(ahead) = ahead.filter(|ahead| ahead.fits(&options)) {
+                self.isolates.offer(ahead);
+            }
             Some(Slot::scaled(options, Arc::new(supply)))
         };
         let loaded = Arc::new(Loaded { worker: worker.id, account, slot, site, used: AtomicU64::new(self.now()) });

@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use skep_isolate::{Options, Permit, Spare, StartError, Supply};
+use skep_isolate::{Options, Permit, Spare, Start, StartError, Supply, Taking};
 use skep_worker::Limits;
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use uuid::Uuid;
 
 use crate::pool::Pool;
@@ -65,7 +65,9 @@ pub(crate) struct Isolates {
     runtime: Handle,
     counts: Mutex<Counts>,
     spares: Mutex<VecDeque<Spare>>,
-    taken: Arc<Notify>,
+    /// Who makes an isolate holds one: more at once than there are cores would all be done later.
+    making: Arc<Semaphore>,
+    started: Arc<Notify>,
     recent: Mutex<VecDeque<Instant>>,
     cold: AtomicU64,
     more: AtomicU64,
@@ -86,13 +88,15 @@ struct Counts {
 
 impl Isolates {
     pub(crate) fn new(capacity: Capacity, runtime: Handle) -> Arc<Self> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let isolates = Arc::new(Self {
             capacity,
-            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            cores,
             runtime,
             counts: Mutex::default(),
             spares: Mutex::default(),
-            taken: Arc::default(),
+            making: Arc::new(Semaphore::new(cores)),
+            started: Arc::default(),
             recent: Mutex::default(),
             cold: AtomicU64::new(0),
             more: AtomicU64::new(0),
@@ -182,7 +186,21 @@ impl Isolates {
         Some(Box::new(Counted { isolates: Arc::clone(self), account: Arc::clone(account) }))
     }
 
-    fn take(&self, options: &Options) -> Result<Spare, StartError> {
+    /// Begins to make an isolate while nobody knows yet what for, if there is no spare one and making it keeps nobody waiting.
+    pub(crate) fn ahead(&self) -> Option<Spare> {
+        if self.spares() > 0 {
+            return None;
+        }
+        let making = Arc::clone(&self.making).try_acquire_owned().ok()?;
+        Spare::start(Limits::default().memory, Some(Box::new(making))).ok()
+    }
+
+    /// Has the next one who needs an isolate find this one.
+    pub(crate) fn offer(&self, spare: Spare) {
+        lock(&self.spares).push_front(spare);
+    }
+
+    async fn take(&self, options: &Options) -> Result<Spare, StartError> {
         let spare = {
             let mut spares = lock(&self.spares);
             let place = spares.iter().position(|spare| spare.fits(options));
@@ -198,11 +216,17 @@ impl Isolates {
             let wanted = self.capacity.spares + while_making.ceil() as usize;
             self.wanted.store(wanted.min(self.capacity.spares * MOST_SPARES), Ordering::Relaxed);
         }
-        self.taken.notify_one();
         match spare {
             Some(spare) => Ok(spare),
-            None => Spare::start_for(options),
+            None => Spare::start_for(options, self.making().await),
         }
+    }
+
+    /// The right to make an isolate.
+    async fn making(&self) -> Option<Permit> {
+        // Nobody closes it.
+        let making = Arc::clone(&self.making).acquire_owned().await.ok()?;
+        Some(Box::new(making))
     }
 }
 
@@ -225,18 +249,19 @@ impl Drop for Counted {
     }
 }
 
-/// Keeps as many spare isolates as are wanted, one after the other. Their threads give way to all others while they make them.
+/// Keeps as many spare isolates as are wanted, one after the other. It looks again after each start that took one, and not during it:
+/// two that are made at once hold each other up.
 async fn refill(isolates: Weak<Isolates>) {
     let memory = Limits::default().memory;
     loop {
         let Some(own) = isolates.upgrade() else { return };
-        let taken = Arc::clone(&own.taken);
+        let started = Arc::clone(&own.started);
         if own.spares() >= own.wanted.load(Ordering::Relaxed) {
             drop(own);
-            taken.notified().await;
+            started.notified().await;
             continue;
         }
-        match Spare::start(memory) {
+        match Spare::start(memory, own.making().await) {
             Ok(mut spare) => {
                 spare.made().await;
                 lock(&own.spares).push_back(spare);
@@ -244,7 +269,7 @@ async fn refill(isolates: Weak<Isolates>) {
             // There is no room for a thread: those who need one will say so.
             Err(_) => {
                 drop(own);
-                taken.notified().await;
+                started.notified().await;
             }
         }
     }
@@ -268,17 +293,24 @@ impl Supply for WorkerSupply {
         })
     }
 
-    fn take(&self, options: &Options) -> Result<Spare, StartError> {
-        self.isolates.take(options)
+    fn take(&self, options: &Options) -> Taking {
+        let (isolates, options) = (Arc::clone(&self.isolates), options.clone());
+        Box::pin(async move { isolates.take(&options).await })
     }
 
-    fn started(&self, _: &Options, took: Duration, first: bool) {
-        if first {
-            self.isolates.cold.fetch_add(1, Ordering::Relaxed);
-            self.isolates.cold_nanos.fetch_add(nanoseconds(took), Ordering::Relaxed);
-        } else {
-            self.isolates.more.fetch_add(1, Ordering::Relaxed);
+    fn started(&self, Start { took, first, succeeded }: Start) {
+        let isolates = &self.isolates;
+        match (succeeded, first) {
+            (false, _) => {}
+            (true, true) => {
+                isolates.cold.fetch_add(1, Ordering::Relaxed);
+                isolates.cold_nanos.fetch_add(nanoseconds(took), Ordering::Relaxed);
+            }
+            (true, false) => {
+                isolates.more.fetch_add(1, Ordering::Relaxed);
+            }
         }
+        isolates.started.notify_one();
     }
 
     fn waited(&self, waited: Duration) {

@@ -34,10 +34,12 @@ import * as workers from "ext:skep_web/workers.js";
 
 const {
   Error,
+  JSONParse,
   ObjectCreate,
   ObjectDefineProperty,
   ObjectFreeze,
   ObjectGetOwnPropertyDescriptor,
+  ObjectKeys,
   ObjectSetPrototypeOf,
   Promise,
   ReflectApply,
@@ -185,7 +187,16 @@ defineInspect(URLSearchParams.prototype, (parameters) => {
 defineInspect(File.prototype, (file) => ({ prefix: "File", properties: pick(file, ["name", "lastModified", "size", "type"]) }));
 defineInspect(CacheStorage.prototype, (storage) => ({ prefix: "CacheStorage", properties: pick(storage, ["default"]) }));
 
-const Cloudflare = ObjectCreate({}, { [SymbolToStringTag]: { __proto__: null, value: "Cloudflare" } });
+// The flags are looked at by few: their object is made for the first who does.
+let compatibilityFlags;
+const Cloudflare = ObjectCreate({}, {
+  [SymbolToStringTag]: { __proto__: null, value: "Cloudflare" },
+  compatibilityFlags: {
+    __proto__: null,
+    get: () => compatibilityFlags ??= ObjectFreeze(JSONParse(core.ops.op_compatibility_flags())),
+    enumerable: true,
+  },
+});
 
 /** What is new on `globalThis`, by how it is defined. */
 const classes = {
@@ -340,7 +351,8 @@ const RUNTIME_GLOBALS = ["Deno", "__bootstrap", "__infra", "__timers", "bootstra
 
 /**
  * Makes this isolate one version's: called once, before its modules are loaded.
- * `options` is `{ worker, bindings: [{ name, kind, value }], flags: { name: boolean }, colors, serviceWorker, inspector }`.
+ * `options` is `{ worker, bindings: [{ name, kind, value }], flags: [name], colors, serviceWorker, inspector }`, and
+ * `rehearsal` before the snapshot is made, when the runtime stays for the isolates that are made from it.
  */
 function start(options) {
   // Looks for the runtime on the global object, so it comes first.
@@ -348,12 +360,14 @@ function start(options) {
     core.wrapConsole(console, core.v8Console);
     ReflectDeleteProperty(console, "createTask");
   }
-  for (const name of new SafeArrayIterator(RUNTIME_GLOBALS)) ReflectDeleteProperty(globalThis, name);
+  if (!options.rehearsal) {
+    for (const name of new SafeArrayIterator(RUNTIME_GLOBALS)) ReflectDeleteProperty(globalThis, name);
+  }
   setColors(options.colors);
   setTimeOrigin();
-  // V8 adds these when it makes a context; Workers do not have them.
-  for (const name of new SafeArrayIterator(["compileStreaming", "instantiateStreaming"])) ReflectDeleteProperty(WebAssembly, name);
-  ObjectDefineProperty(Cloudflare, "compatibilityFlags", { __proto__: null, value: ObjectFreeze(options.flags), enumerable: true });
+  // V8 adds these when it makes a context from a snapshot; Workers do not have them.
+  const wasm = globalThis.WebAssembly ?? {};
+  for (const name of new SafeArrayIterator(["compileStreaming", "instantiateStreaming"])) ReflectDeleteProperty(wasm, name);
   setFlags(options.flags);
   for (const { 0: flag, 1: names } of new SafeArrayIterator(GLOBALS_BY_FLAG)) {
     if (isOn(flag)) continue;
@@ -412,5 +426,11 @@ function loaded(namespace) {
   return names.length > 0 ? names : setServiceWorker((name) => listenerCounts[name] ?? 0);
 }
 
+/** Forgets the version that was started in a rehearsal. */
+function forget() {
+  forgetModule();
+  for (const name of new SafeArrayIterator(ObjectKeys(workers.env))) ReflectDeleteProperty(workers.env, name);
+}
+
 /** What the host calls: found under a private name and removed from the global object before any Worker runs. */
-globalThis.__skep = { start, loaded, forget: forgetModule, dispatcher: { ...dispatcher, rpc: dispatchRpc }, modules };
+globalThis.__skep = { start, loaded, forget, dispatcher: { ...dispatcher, rpc: dispatchRpc }, modules };

@@ -17,6 +17,13 @@ pub(crate) fn op_console_arguments_wanted(state: &OpState) -> bool {
     state.borrow::<Host>().observer.wants_details()
 }
 
+/// Every compatibility flag and whether it is on, as JSON.
+#[op2]
+#[string]
+pub(crate) fn op_compatibility_flags(state: &OpState) -> String {
+    serde_json::json!(state.borrow::<Host>().compatibility.states()).to_string()
+}
+
 /// A console line, as the numbers in `console.js` say how loud, and its arguments as a JSON list, empty where nobody wants them.
 #[op2(fast)]
 pub(crate) fn op_console(

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use deno_core::{Extension, ExtensionArguments, OpDecl, OpState};
 use skep_observe::{Observer, Source};
 use skep_outbound::Client;
-use skep_worker::Limits;
+use skep_worker::{Compatibility, Limits};
 
 pub use cache::{CacheStore, MemoryCache};
 pub use events::{EventId, Events, Finished};
@@ -44,6 +44,8 @@ pub struct Host {
     pub services: Arc<dyn Services>,
     /// What the version may use.
     pub limits: Limits,
+    /// The compatibility flags of the version.
+    pub compatibility: Compatibility,
     /// The Worker's name.
     pub worker: Arc<str>,
     /// The version's id.
@@ -64,6 +66,7 @@ deno_core::extension!(
         cache::op_cache_delete,
         cache::op_cache_match,
         cache::op_cache_put,
+        console::op_compatibility_flags,
         console::op_console,
         console::op_console_arguments_wanted,
         console::op_exception,

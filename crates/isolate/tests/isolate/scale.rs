@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
 use skep_exchange::Failure;
-use skep_isolate::{Options, Permit, Slot, Spare, StartError, Supply};
+use skep_isolate::{Options, Permit, Slot, Spare, Start, StartError, Supply, Taking};
 use skep_test_support::{RUNTIME, get, options, test, text, version};
 use skep_worker::{ErrorCode, Limit};
 use tokio::runtime::Handle;
@@ -75,12 +75,12 @@ impl Supply for Few {
         })
     }
 
-    fn take(&self, options: &Options) -> Result<Spare, StartError> {
+    fn take(&self, options: &Options) -> Taking {
         self.taken.fetch_add(1, Ordering::SeqCst);
-        Spare::start_for(options)
+        Box::pin(std::future::ready(Spare::start_for(options, None)))
     }
 
-    fn started(&self, _: &Options, _: Duration, _: bool) {}
+    fn started(&self, _: Start) {}
 
     fn waited(&self, waited: Duration) {
         self.waited.lock().unwrap_or_else(PoisonError::into_inner).push(waited);
@@ -331,12 +331,12 @@ async fn garbage_does_not_creep() {
 
 async fn a_spare_isolate_becomes_a_version_s() {
     let options = options(version(WORKER)).0;
-    let mut spare = Spare::start(options.version.limits.memory).expect("a thread");
+    let mut spare = Spare::start(options.version.limits.memory, None).expect("a thread");
     spare.made().await;
     assert!(spare.fits(&options));
     let isolate = spare.claim(options).await.expect("it starts");
     let response = skep_test_support::answered(isolate.fetch(get("http://localhost/")).await).expect("an answer");
     assert_eq!(text(response).await.len(), 36);
     // One that nobody claims ends.
-    drop(Spare::start(1 << 27).expect("a thread"));
+    drop(Spare::start(1 << 27, None).expect("a thread"));
 }
