@@ -316,6 +316,12 @@ impl Runtime {
         host.observer.exception(&source, exception);
     }
 
+    /// Bytes of its heap that are in use or garbage, and of buffers outside.
+    pub(crate) fn memory(&mut self) -> usize {
+        let statistics = self.js.v8_isolate().get_heap_statistics();
+        statistics.used_heap_size() + statistics.external_memory()
+    }
+
     /// Collects all garbage, and gives the memory back: for when there is nothing else to do.
     pub(crate) fn collect_garbage(&mut self) {
         self.js.v8_isolate().low_memory_notification();

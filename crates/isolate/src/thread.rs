@@ -30,11 +30,16 @@ use crate::{Handle, Isolate, Options, Permit};
 const STACK: usize = 4 * 1024 * 1024;
 /// Threads that an isolate may have for work that it need not wait for, such as making keys.
 const MOST_HELPERS: usize = 2;
+/// What the kernel tells a thread at once of its sockets: room for tokio's own measure would cost each isolate three pages.
+const IO_EVENTS: usize = 64;
 /// How often events are looked at whose `waitUntil()` may take too long.
 const WAIT_UNTIL_TICK: Duration = Duration::from_secs(1);
 
-/// Ticks without an event after which garbage is collected.
+/// Ticks without an event after which an isolate rests: its garbage is collected, and it is woken by events only.
 const REST: u32 = 2;
+/// What must have come to an isolate's memory since it was loaded, or last collected, for a collection while it rests, in bytes: collecting
+/// takes as long as handling many events, and who was visited once has left next to nothing.
+const WORTH_COLLECTING: usize = 1024 * 1024;
 
 /// What a thread is told.
 #[expect(
@@ -130,6 +135,7 @@ pub(crate) fn spawn(
             let result = tokio::runtime::Builder::new_current_thread()
                 .enable_time()
                 .enable_io()
+                .max_io_events_per_tick(IO_EVENTS)
                 .max_blocking_threads(MOST_HELPERS)
                 .on_thread_start(helpers::enter(&helpers))
                 .on_thread_stop(helpers::leave(&helpers))
@@ -191,10 +197,10 @@ async fn run(blank: Blank, assignment: Assignment, life: &Arc<Life>, helpers: &A
     }
     let mut tick = tokio::time::interval(WAIT_UNTIL_TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let (mut crossing, mut rest, mut creep) = (CrossingContext::default(), Rest::default(), Creep::new());
+    let (mut crossing, mut rest, mut creep) = (CrossingContext::default(), Rest::new(&mut runtime), Creep::new());
     let verdict = std::future::poll_fn(|context| {
-        // Asked again after a tick, or it would not wake this thread for the next one.
-        while tick.poll_tick(context).is_ready() {
+        // An isolate that rests is not woken. Asked again after a tick, or it would not wake this thread for the next one.
+        while !rest.is_over(&queue) && tick.poll_tick(context).is_ready() {
             runtime.end_late_events();
             rest.tick(&mut runtime, &queue);
         }
@@ -219,25 +225,36 @@ async fn run(blank: Blank, assignment: Assignment, life: &Arc<Life>, helpers: &A
     }
 }
 
-/// What a thread does when it has nothing to do for a while: it collects garbage once, so that an isolate that is kept for the next visit
-/// costs as little as it can.
-#[derive(Default)]
+/// What a thread does when it has nothing to do for a while: it collects garbage once, if there is much, so that an isolate that is kept for
+/// the next visit costs as little as it can.
 struct Rest {
     /// Ticks without an event.
     ticks: u32,
     events: u64,
+    /// The isolate's memory when it was loaded, or last collected here.
+    memory: usize,
 }
 
 impl Rest {
+    fn new(runtime: &mut Runtime) -> Self {
+        Self { ticks: 0, events: 0, memory: runtime.memory() }
+    }
+
+    /// Whether nothing is to be done before the next event.
+    fn is_over(&self, queue: &Queue) -> bool {
+        self.ticks >= REST && self.events == queue.load.events()
+    }
+
     fn tick(&mut self, runtime: &mut Runtime, queue: &Queue) {
         let events = queue.load.events();
         if events != self.events || !runtime.with_events(|events| events.is_empty()) {
-            *self = Self { ticks: 0, events };
+            (self.ticks, self.events) = (0, events);
             return;
         }
         self.ticks += 1;
-        if self.ticks == REST {
+        if self.ticks == REST && runtime.memory() > self.memory + WORTH_COLLECTING {
             runtime.collect_garbage();
+            self.memory = runtime.memory();
         }
     }
 }
