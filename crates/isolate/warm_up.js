@@ -1,17 +1,7 @@
 // What nearly every Worker does, done once before the snapshot is made: see build.rs. (No request of a request: V8 cannot put what that
 // compiles into a snapshot.)
 
-(({ start, loaded, forget, dispatcher }) => {
-  const startWith = (value) =>
-    start({
-      rehearsal: true,
-      worker: "hello",
-      bindings: [{ name: "VALUE", kind: "value", value }],
-      flags: ["enable_navigator_language", "enable_weak_ref", "expose_global_message_channel", "global_navigator"],
-      colors: false,
-      serviceWorker: false,
-      inspector: false,
-    });
+(({ prepare, start, loaded, forget, dispatcher }) => {
   const answer = (request) => {
     const url = new URL(request.url);
     const name = url.searchParams.get("name");
@@ -26,7 +16,14 @@
     new Response("text");
     return Response.json({ message: "hi" });
   };
-  startWith("text");
+  prepare(false, true);
+  start({
+    worker: "hello",
+    bindings: [{ name: "VALUE", kind: "value", value: "text" }],
+    flags: ["enable_navigator_language", "enable_weak_ref", "expose_global_message_channel", "global_navigator"],
+    colors: false,
+    serviceWorker: false,
+  });
   loaded({ default: { fetch: async (request) => answer(request) } });
   dispatcher.fetch(1, "", "GET", 0, "");
   loaded({ default: { fetch: (request) => (answer(request), new Response("text", { headers: { "x-name": "value" } })) } });

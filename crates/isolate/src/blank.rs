@@ -6,6 +6,7 @@ use std::sync::Arc;
 use deno_core::{JsRuntime, RuntimeOptions};
 
 use crate::Options;
+use crate::entry::Entry;
 use crate::life::Life;
 use crate::limits::{self, Guard};
 use crate::loader::{self, LateLoader, PlatformModules};
@@ -37,6 +38,7 @@ pub(crate) struct Blank {
     pub(crate) guard: Arc<Guard>,
     pub(crate) platform: PlatformModules,
     pub(crate) loader: Rc<LateLoader>,
+    pub(crate) entry: Entry,
 }
 
 impl Blank {
@@ -48,7 +50,8 @@ impl Blank {
         let mut js = new_runtime(build, &guard, &platform, Rc::clone(&loader))?;
         guard.set_isolate(js.v8_isolate().thread_safe_handle());
         limits::watch_memory(&mut js, &guard);
-        Ok(Self { js, guard, platform, loader })
+        let entry = Entry::take(&mut js, build.inspector)?;
+        Ok(Self { js, guard, platform, loader, entry })
     }
 }
 

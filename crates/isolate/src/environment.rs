@@ -39,7 +39,6 @@ pub(crate) fn start_options<'s>(
     set(scope, object, "worker", worker);
     for (name, on) in [
         ("colors", options.colors),
-        ("inspector", options.inspector),
         ("serviceWorker", version.format == EntryFormat::ServiceWorker),
     ] {
         let on = v8::Boolean::new(scope, on).into();

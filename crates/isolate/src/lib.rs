@@ -6,6 +6,7 @@
 
 mod blank;
 mod creep;
+mod entry;
 mod environment;
 mod helpers;
 mod inspector;

@@ -18,7 +18,7 @@ use skep_worker::{EntryFormat, Event, LimitExceeded, ModuleContent, Version};
 use tokio::sync::oneshot;
 
 use crate::blank::Blank;
-use crate::environment::start_options;
+use crate::entry::{Dispatcher, Entry};
 use crate::helpers::Helpers;
 use crate::limits::{self, Guard, Verdict};
 use crate::loader::{self, PlatformModules, VersionLoader};
@@ -27,26 +27,6 @@ use crate::queue::Queue;
 use crate::thread::StartError;
 use crate::watchdog::Watch;
 use crate::{Code, Options};
-
-/// The functions of JavaScript's dispatcher.
-struct Dispatcher {
-    fetch: v8::Global<v8::Function>,
-    scheduled: v8::Global<v8::Function>,
-    queue: v8::Global<v8::Function>,
-    tail: v8::Global<v8::Function>,
-    cancel: v8::Global<v8::Function>,
-    rpc: v8::Global<v8::Function>,
-}
-
-impl Dispatcher {
-    fn of(&self, run: &RunEvent) -> &v8::Global<v8::Function> {
-        match run {
-            RunEvent::Scheduled { .. } => &self.scheduled,
-            RunEvent::Queue { .. } => &self.queue,
-            RunEvent::Tail { .. } => &self.tail,
-        }
-    }
-}
 
 /// An event without a response.
 #[derive(Clone, Debug)]
@@ -99,7 +79,7 @@ impl Runtime {
             };
             return Err(StartError::Limit(exceeded));
         }
-        let Blank { mut js, guard, platform, loader } = blank;
+        let Blank { mut js, guard, platform, loader, entry } = blank;
         guard.set_limits(&version.limits);
         loader.set(VersionLoader::new(Arc::clone(version), options.inspector, options.code.clone()));
         skep_web::install(&mut js.op_state().borrow_mut(), host(options, services));
@@ -113,7 +93,7 @@ impl Runtime {
         let context = js.main_context();
         js.op_state().borrow_mut().put((Rc::clone(&meter), context));
         meter.begin_startup();
-        let loaded = load(&mut js, options, &platform, &meter).await;
+        let loaded = load(&mut js, entry, options, &platform, &meter).await;
         let startup_cpu = meter.end_startup();
         guard.started();
         if let Some(verdict) = guard.verdict() {
@@ -360,14 +340,16 @@ fn host(options: &Options, services: Arc<dyn Services>) -> Host {
 /// Loads the version's modules and runs their top level.
 async fn load(
     js: &mut JsRuntime,
+    entry: Entry,
     options: &Options,
     platform: &PlatformModules,
     meter: &Meter,
 ) -> Result<(Dispatcher, Vec<Event>), StartError> {
     let version = &options.version;
-    let entry = take_entry(js, options)?;
-    *platform.borrow_mut() = Some(entry.modules);
-    js.op_state().borrow_mut().put(skep_web::events::StreamedListener(entry.streamed));
+    entry.start(js, options)?;
+    let Entry { modules, loaded, dispatcher, streamed, .. } = entry;
+    *platform.borrow_mut() = Some(modules);
+    js.op_state().borrow_mut().put(skep_web::events::StreamedListener(streamed));
     js.v8_isolate().set_allow_wasm_code_generation_callback(loader::may_compile_wasm);
     let evals = version.compatibility.is_on("allow_eval_during_startup");
     allow_eval(js, evals);
@@ -379,60 +361,8 @@ async fn load(
         }
     };
     allow_eval(js, false);
-    let handlers = call_loaded(js, &entry.loaded, namespace.as_ref())?;
-    Ok((entry.dispatcher, handlers))
-}
-
-/// What `globals.js` left for the host.
-struct Entry {
-    loaded: v8::Global<v8::Function>,
-    modules: v8::Global<v8::Object>,
-    dispatcher: Dispatcher,
-    streamed: v8::Global<v8::Function>,
-}
-
-/// Takes the host's functions off the global object and starts the version's scope.
-fn take_entry(js: &mut JsRuntime, options: &Options) -> Result<Entry, StartError> {
-    let broken = || StartError::Exception(Failure::unusable("the snapshot of the web platform is not whole"));
-    deno_core::scope!(scope, js);
-    v8::tc_scope!(let scope, scope);
-    let global = scope.get_current_context().global(scope);
-    let key = v8::String::new(scope, "__skep").ok_or_else(broken)?;
-    let entry = global
-        .get(scope, key.into())
-        .and_then(|entry| v8::Local::<v8::Object>::try_from(entry).ok())
-        .ok_or_else(broken)?;
-    global.delete(scope, key.into());
-    let dispatcher = property(scope, entry, "dispatcher")
-        .and_then(|value| v8::Local::<v8::Object>::try_from(value).ok())
-        .ok_or_else(broken)?;
-    let function = |scope: &mut v8::PinScope<'_, '_>, object: v8::Local<'_, v8::Object>, name: &str| {
-        let value = property(scope, object, name)?;
-        v8::Local::<v8::Function>::try_from(value).ok().map(|function| v8::Global::new(scope, function))
-    };
-    let modules = property(scope, entry, "modules")
-        .and_then(|value| v8::Local::<v8::Object>::try_from(value).ok())
-        .ok_or_else(broken)?;
-    let start = function(scope, entry, "start").ok_or_else(broken)?;
-    let arguments = [start_options(scope, options)?];
-    let start = v8::Local::new(scope, start);
-    let receiver = v8::undefined(scope).into();
-    if start.call(scope, receiver, &arguments).is_none() {
-        return Err(exception(scope));
-    }
-    Ok(Entry {
-        modules: v8::Global::new(scope, modules),
-        loaded: function(scope, entry, "loaded").ok_or_else(broken)?,
-        dispatcher: Dispatcher {
-            fetch: function(scope, dispatcher, "fetch").ok_or_else(broken)?,
-            scheduled: function(scope, dispatcher, "scheduled").ok_or_else(broken)?,
-            queue: function(scope, dispatcher, "queue").ok_or_else(broken)?,
-            tail: function(scope, dispatcher, "tail").ok_or_else(broken)?,
-            cancel: function(scope, dispatcher, "cancel").ok_or_else(broken)?,
-            rpc: function(scope, dispatcher, "rpc").ok_or_else(broken)?,
-        },
-        streamed: function(scope, dispatcher, "streamed").ok_or_else(broken)?,
-    })
+    let handlers = call_loaded(js, &loaded, namespace.as_ref())?;
+    Ok((dispatcher, handlers))
 }
 
 fn allow_eval(js: &mut JsRuntime, allow: bool) {
@@ -510,20 +440,11 @@ fn call_loaded(
 }
 
 /// The exception that a call left behind.
-fn exception(scope: &mut v8::PinnedRef<'_, v8::TryCatch<'_, '_, v8::HandleScope<'_>>>) -> StartError {
+pub(crate) fn exception(scope: &mut v8::PinnedRef<'_, v8::TryCatch<'_, '_, v8::HandleScope<'_>>>) -> StartError {
     match scope.exception() {
         Some(error) => StartError::Exception(failure_of_js(&JsError::from_v8_exception(scope, error))),
         None => StartError::Exception(Failure::unusable("execution was terminated")),
     }
-}
-
-fn property<'s>(
-    scope: &mut v8::PinScope<'s, '_>,
-    object: v8::Local<'_, v8::Object>,
-    name: &str,
-) -> Option<v8::Local<'s, v8::Value>> {
-    let key = v8::String::new(scope, name)?;
-    object.get(scope, key.into())
 }
 
 pub(crate) fn set(

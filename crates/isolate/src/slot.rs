@@ -236,7 +236,7 @@ impl Slot {
     }
 
     /// Starts one more isolate in the background, if there may be one and none is starting.
-    pub(crate) fn grow(&self) {
+    pub fn grow(&self) {
         let Some(scale) = &self.scale else { return };
         if scale.growing.swap(true, Ordering::AcqRel) {
             return;

@@ -238,7 +238,10 @@ impl Pool {
             if let Some(ahead) = ahead.filter(|ahead| ahead.fits(&options)) {
                 self.isolates.offer(ahead);
             }
-            Some(Slot::scaled(options, Arc::new(supply)))
+            let slot = Slot::scaled(options, Arc::new(supply));
+            // Who asked will need one, and need not come back first.
+            slot.grow();
+            Some(slot)
         };
         let loaded = Arc::new(Loaded { worker: worker.id, account, slot, site, used: AtomicU64::new(self.now()) });
         self.versions.pin().insert(version, Arc::clone(&loaded));

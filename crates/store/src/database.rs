@@ -59,7 +59,11 @@ impl Store {
             .disable_statement_logging();
         let mut writer = options.clone().connect().await?;
         migrate(&mut writer).await?;
-        let readers = SqlitePoolOptions::new().max_connections(READERS).connect_lazy_with(options.read_only(true));
+        // A file does not go away as a server does: a question before each question would cost as much as that.
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .test_before_acquire(false)
+            .connect_lazy_with(options.read_only(true));
         let (keys, listeners) = (RwLock::new(Arc::new(keys)), RwLock::default());
         Ok(Self(Arc::new(Inner { writer: Arc::new(Mutex::new(writer)), readers, files, keys, listeners })))
     }

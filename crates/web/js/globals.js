@@ -350,24 +350,30 @@ const modules = { "cloudflare:workers": { ...workers } };
 const RUNTIME_GLOBALS = ["Deno", "__bootstrap", "__infra", "__timers", "bootstrap"];
 
 /**
- * Makes this isolate one version's: called once, before its modules are loaded.
- * `options` is `{ worker, bindings: [{ name, kind, value }], flags: [name], colors, serviceWorker, inspector }`, and
- * `rehearsal` before the snapshot is made, when the runtime stays for the isolates that are made from it.
+ * Finishes the global object of a new isolate, whatever will run in it. In a `rehearsal`, before the snapshot is made, the runtime stays for
+ * the isolates that are made from that.
  */
-function start(options) {
+function prepare(inspector, rehearsal = false) {
   // Looks for the runtime on the global object, so it comes first.
-  if (options.inspector) {
+  if (inspector) {
     core.wrapConsole(console, core.v8Console);
     ReflectDeleteProperty(console, "createTask");
   }
-  if (!options.rehearsal) {
+  if (!rehearsal) {
     for (const name of new SafeArrayIterator(RUNTIME_GLOBALS)) ReflectDeleteProperty(globalThis, name);
   }
-  setColors(options.colors);
-  setTimeOrigin();
   // V8 adds these when it makes a context from a snapshot; Workers do not have them.
   const wasm = globalThis.WebAssembly ?? {};
   for (const name of new SafeArrayIterator(["compileStreaming", "instantiateStreaming"])) ReflectDeleteProperty(wasm, name);
+}
+
+/**
+ * Makes this isolate one version's: called once, before its modules are loaded.
+ * `options` is `{ worker, bindings: [{ name, kind, value }], flags: [name], colors, serviceWorker }`.
+ */
+function start(options) {
+  setColors(options.colors);
+  setTimeOrigin();
   setFlags(options.flags);
   for (const { 0: flag, 1: names } of new SafeArrayIterator(GLOBALS_BY_FLAG)) {
     if (isOn(flag)) continue;
@@ -433,4 +439,4 @@ function forget() {
 }
 
 /** What the host calls: found under a private name and removed from the global object before any Worker runs. */
-globalThis.__skep = { start, loaded, forget, dispatcher: { ...dispatcher, rpc: dispatchRpc }, modules };
+globalThis.__skep = { prepare, start, loaded, forget, dispatcher: { ...dispatcher, rpc: dispatchRpc }, modules };
