@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ const AT_ONCE: usize = 4;
 const NAMED: usize = 100;
 /// The share of a p99 by which the load generator itself may be late before a reader is warned.
 const MUCH: f64 = 0.3;
+/// The row of what busy cores cost without any attack.
+const FLOOR: &str = "busy cores";
 const VICTIM: &str = "victim";
 const VICTIM_SCRIPT: &str = "export default { fetch(request) {
     const list = [];
@@ -140,6 +143,20 @@ pub(crate) fn run(bench: &Bench) -> Result<Section, Box<dyn Error>> {
         "named",
     ]);
     let (mut findings, mut notes, mut lost, mut unnamed) = (Vec::new(), Vec::new(), 0, 0);
+    let floor = floor(bench, &cores, &victim, window)?;
+    table.row([
+        FLOOR.to_owned(),
+        optional(middle(&floor.quiet)),
+        optional(middle(&floor.attacked)),
+        optional(high(&floor.quiet)),
+        optional(high(&floor.attacked)),
+        optional(high(&floor.quiet).zip(high(&floor.attacked)).map(|(quiet, busy)| busy / quiet)),
+        optional(median(floor.attacked.iter().filter_map(|taken| p99(&taken.late)))),
+        floor.attacked.iter().map(|taken| taken.failed).sum::<usize>().to_string(),
+        "–".to_owned(),
+        "–".to_owned(),
+        "–".to_owned(),
+    ]);
     for attack in &ATTACKS {
         let pairs = pairs(bench, attack, &attacker, &victim, window)?;
         let named = named(bench, &platform, &attacker, attack)?;
@@ -182,7 +199,8 @@ pub(crate) fn run(bench: &Bench) -> Result<Section, Box<dyn Error>> {
              core served of it ({} requests per second), each request when it is due (open loop). Windows of {window:?} without and with an \
              attack take turns, {} of each; the attack is another account's Worker, {AT_ONCE} requests at once, all the time. The ratio is \
              that of the medians of the windows' p99. *Named*: of {NAMED} attacks, one after the other, those of which the client was \
-             told the error's number and `skep tail` the outcome. *Sent late*: p99 of what the load generator itself was late by.",
+             told the error's number and `skep tail` the outcome. *{FLOOR}*: instead of an attack, a program of the lowest priority (`SCHED_IDLE`) \
+             that has the cores as long as nobody else wants them; what that does to a request is the machine's doing. *Sent late*: p99 of what the load generator itself was late by.",
             number(most),
             bench.plan.rounds,
         ),
@@ -219,10 +237,7 @@ fn pairs(
     window: Duration,
 ) -> Result<Pairs, Box<dyn Error>> {
     let request = attacker.request(attack.name, "/");
-    let mut pairs = Pairs::default();
-    victim.run(bench.plan.warm_up)?;
-    for round in 0..bench.plan.rounds {
-        pairs.quiet.push(victim.run(window)?);
+    in_turns(bench, attack.name, victim, window, || {
         let done = AtomicBool::new(false);
         let (taken, attacks) = std::thread::scope(|scope| {
             let attacking: Vec<_> = (0..AT_ONCE)
@@ -234,14 +249,48 @@ fn pairs(
                 attacking.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Ok(Attacked::default()))).collect();
             (taken, attacks)
         });
-        pairs.attacked.push(taken?);
+        let mut all = Attacked::default();
         for Attacked { right, wrong } in attacks? {
-            pairs.attacks.right += right;
-            pairs.attacks.wrong += wrong;
+            all.right += right;
+            all.wrong += wrong;
         }
+        Ok((taken?, all))
+    })
+}
+
+/// Windows without an attack, and with a program of the lowest priority that has the servers' cores as long as nobody else wants them.
+/// Nobody can do better than that while the cores are busy: what it costs is the machine's.
+fn floor(bench: &Bench, cores: &str, victim: &Steady<'_>, window: Duration) -> Result<Pairs, Box<dyn Error>> {
+    in_turns(bench, FLOOR, victim, window, || {
+        let seconds = (window.as_secs() + 1).to_string();
+        let mut busy = Command::new("taskset")
+            .args(["--cpu-list", cores, "chrt", "--idle", "0", "timeout", &seconds, "sh", "-c", "while :; do :; done"])
+            .spawn()?;
+        let taken = victim.run(window);
+        busy.wait()?;
+        Ok((taken?, Attacked::default()))
+    })
+}
+
+/// Windows that are quiet and windows that are not, in turns.
+fn in_turns(
+    bench: &Bench,
+    name: &str,
+    victim: &Steady<'_>,
+    window: Duration,
+    disturbed: impl Fn() -> Result<(Taken, Attacked), Box<dyn Error>>,
+) -> Result<Pairs, Box<dyn Error>> {
+    let mut pairs = Pairs::default();
+    victim.run(bench.plan.warm_up)?;
+    for round in 0..bench.plan.rounds {
+        pairs.quiet.push(victim.run(window)?);
+        let (taken, Attacked { right, wrong }) = disturbed()?;
+        pairs.attacked.push(taken);
+        pairs.attacks.right += right;
+        pairs.attacks.wrong += wrong;
         let shown =
             [&pairs.quiet, &pairs.attacked].map(|windows| optional(windows.last().and_then(|taken| p99(&taken.times))));
-        eprintln!("neighbour, {}, round {}: p99 {} ms, attacked {} ms", attack.name, round + 1, shown[0], shown[1]);
+        eprintln!("neighbour, {name}, round {}: p99 {} ms, attacked {} ms", round + 1, shown[0], shown[1]);
     }
     Ok(pairs)
 }

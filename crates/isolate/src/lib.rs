@@ -84,6 +84,11 @@ fn small_pages() {
     unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
 }
 
+/// For a thread that starts isolates, or does other work that is no request's: those that serve requests go before it.
+pub fn let_requests_go_first() {
+    watchdog::let_requests_go_first();
+}
+
 /// Gives memory back to the operating system that is free. Threads of isolates that have ended leave much of it behind, in pieces, in both
 /// allocators: Rust's and that of V8's C++. Takes milliseconds.
 pub fn release_memory() {

@@ -89,6 +89,11 @@ impl Meter {
         spent
     }
 
+    /// What the thread does next takes long, and nobody waits for it.
+    pub(crate) fn give_way(&self) {
+        self.watch.give_way();
+    }
+
     /// The turns of this poll begin. Gives the thread's CPU time in nanoseconds.
     pub(crate) fn begin_turns(&self) -> u64 {
         let now = self.watch.now();

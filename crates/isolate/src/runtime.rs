@@ -302,8 +302,9 @@ impl Runtime {
         statistics.used_heap_size() + statistics.external_memory()
     }
 
-    /// Collects all garbage, and gives the memory back: for when there is nothing else to do.
+    /// Collects all garbage, and gives the memory back: for when there is nothing else to do. Everybody else goes first.
     pub(crate) fn collect_garbage(&mut self) {
+        self.meter.give_way();
         self.js.v8_isolate().low_memory_notification();
     }
 

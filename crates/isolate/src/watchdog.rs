@@ -12,7 +12,7 @@ use std::time::Duration;
 use deno_core::v8;
 
 use crate::limits::{self, Guard};
-use crate::queue::Queue;
+use crate::queue::{self, Queue};
 
 /// How often an isolate that is in a turn is looked at.
 const TICK: Duration = Duration::from_millis(5);
@@ -25,8 +25,10 @@ const GRACE: Duration = Duration::from_millis(4);
 const LOST_AFTER: Duration = Duration::from_millis(250);
 /// CPU time from which a turn is no longer short.
 const SHORT_TURN: Duration = Duration::from_micros(500);
-/// Turns in a row after which a thread is taken for as quick as they were.
+/// Turns in a row after which a thread is taken for as quick as they were, if it had none that was slower in this time: a Worker with
+/// quick turns between long ones would else begin each of the long ones before everybody else.
 const PROOF: u32 = 4;
+const CALM: Duration = Duration::from_secs(1);
 /// Ticks without any turn after which the watchdog goes to sleep.
 const IDLE_TICKS: u32 = 20;
 
@@ -72,6 +74,8 @@ pub(crate) struct Watch {
     pace: AtomicU8,
     /// Turns in a row that were quicker than that.
     quicker: AtomicU32,
+    /// When the last turn ended that was not, 0 if there was none.
+    slow: AtomicU64,
     /// CPU time at which the turn was first seen to go on after it was stopped, 0 if it was not.
     stopped: AtomicU64,
 }
@@ -91,6 +95,7 @@ impl Watch {
             // Until it has shown its pace: see `give_way`.
             pace: AtomicU8::new(Pace::Long as u8),
             quicker: AtomicU32::new(0),
+            slow: AtomicU64::new(0),
             stopped: AtomicU64::new(0),
         });
         WATCHDOG.add(&watch);
@@ -126,12 +131,26 @@ impl Watch {
         let before = self.pace.load(Ordering::Relaxed);
         if pace as u8 >= before {
             self.quicker.store(0, Ordering::Relaxed);
+            if !matches!(pace, Pace::Short) {
+                self.slow.store(queue::now(), Ordering::Relaxed);
+            }
             if pace as u8 > before {
                 self.set_pace(pace);
             }
-        } else if self.quicker.fetch_add(1, Ordering::Relaxed) + 1 >= PROOF {
+        } else if self.quicker.fetch_add(1, Ordering::Relaxed) + 1 >= PROOF && self.is_calm() {
             self.set_pace(pace);
         }
+    }
+
+    fn is_calm(&self) -> bool {
+        let slow = self.slow.load(Ordering::Relaxed);
+        slow == 0 || queue::now().saturating_sub(slow) >= nanoseconds(CALM)
+    }
+
+    /// What the thread does now takes long, and nobody waits for it.
+    pub(crate) fn give_way(&self) {
+        self.slow.store(queue::now(), Ordering::Relaxed);
+        self.set_pace(Pace::Long);
     }
 
     fn set_pace(&self, pace: Pace) {
@@ -212,7 +231,7 @@ impl Pace {
         let (slice, nice) = match self {
             Self::Short => (Duration::ZERO, 0),
             Self::Medium => (Duration::from_millis(6), 2),
-            Self::Long => (Duration::from_millis(20), 10),
+            Self::Long => (Duration::from_millis(20), 15),
         };
         let attributes = SchedulingAttributes {
             size: u32::try_from(size_of::<SchedulingAttributes>()).unwrap_or(0),
@@ -307,6 +326,12 @@ fn raise_priority() {
 /// short.
 pub(crate) fn give_way() {
     Pace::Long.apply(this_thread());
+}
+
+/// Lets threads that serve requests go before the calling one, and before those that it starts: these do not begin with the right of a
+/// new thread to run at once.
+pub(crate) fn let_requests_go_first() {
+    Pace::Medium.apply(this_thread());
 }
 
 /// Ends [`give_way`] for the calling thread.

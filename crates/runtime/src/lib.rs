@@ -96,6 +96,7 @@ pub fn run(tell: Tell) -> Result<(), RuntimeError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
         .thread_name("skep-runtime")
+        .on_thread_start(skep_isolate::let_requests_go_first)
         .enable_all()
         .build()?;
     let result = runtime.block_on(serve(channel, setup, table, sandbox, tell));
