@@ -37,10 +37,7 @@ pub(crate) fn start_options<'s>(
     set(scope, object, "flags", flags.into());
     let worker = string(scope, &version.worker).ok_or_else(too_long)?;
     set(scope, object, "worker", worker);
-    for (name, on) in [
-        ("colors", options.colors),
-        ("serviceWorker", version.format == EntryFormat::ServiceWorker),
-    ] {
+    for (name, on) in [("colors", options.colors), ("serviceWorker", version.format == EntryFormat::ServiceWorker)] {
         let on = v8::Boolean::new(scope, on).into();
         set(scope, object, name, on);
     }

@@ -89,6 +89,12 @@ pub fn let_requests_go_first() {
     watchdog::let_requests_go_first();
 }
 
+/// Whether this process may raise a thread's priority again that it has lowered: as root, or with `RLIMIT_NICE`. Without that, threads whose
+/// turns take long have a longer slice and no lower priority.
+pub fn may_raise_priority() -> bool {
+    watchdog::may_raise_priority()
+}
+
 /// Gives memory back to the operating system that is free. Threads of isolates that have ended leave much of it behind, in pieces, in both
 /// allocators: Rust's and that of V8's C++. Takes milliseconds.
 pub fn release_memory() {

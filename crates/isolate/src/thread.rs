@@ -199,14 +199,20 @@ async fn run(blank: Blank, assignment: Assignment, life: &Arc<Life>, helpers: &A
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let (mut crossing, mut rest, mut creep) = (CrossingContext::default(), Rest::new(&mut runtime), Creep::new());
     let verdict = std::future::poll_fn(|context| {
+        let resting = rest.is_over(&queue);
         // An isolate that rests is not woken. Asked again after a tick, or it would not wake this thread for the next one.
-        while !rest.is_over(&queue) && tick.poll_tick(context).is_ready() {
+        while !resting && tick.poll_tick(context).is_ready() {
             runtime.end_late_events();
             rest.tick(&mut runtime, &queue);
         }
         mark.running(true);
         let polled = turn(&mut runtime, &queue, &mut crossing, context);
         mark.running(false);
+        if resting && polled.is_pending() && !rest.is_over(&queue) {
+            // An event came, and may hang: time goes on.
+            tick.reset();
+            let _ = tick.poll_tick(context);
+        }
         if polled.is_pending() {
             creep.look(&mut runtime, &queue, life);
             call_next(&queue, &own);

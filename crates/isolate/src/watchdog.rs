@@ -92,8 +92,8 @@ impl Watch {
             turn: AtomicU64::new(0),
             deadline: AtomicU64::new(0),
             pending: AtomicBool::new(false),
-            // Until it has shown its pace: see `give_way`.
-            pace: AtomicU8::new(Pace::Long as u8),
+            // See `give_way`.
+            pace: AtomicU8::new(Pace::Unknown as u8),
             quicker: AtomicU32::new(0),
             slow: AtomicU64::new(0),
             stopped: AtomicU64::new(0),
@@ -211,6 +211,8 @@ impl Watch {
 enum Pace {
     Short,
     Medium,
+    /// It is being made, and somebody may wait for it.
+    Unknown,
     Long,
 }
 
@@ -231,6 +233,7 @@ impl Pace {
         let (slice, nice) = match self {
             Self::Short => (Duration::ZERO, 0),
             Self::Medium => (Duration::from_millis(6), 2),
+            Self::Unknown => (Duration::from_millis(20), 10),
             Self::Long => (Duration::from_millis(20), 15),
         };
         let attributes = SchedulingAttributes {
@@ -325,7 +328,7 @@ fn raise_priority() {
 /// Lets other threads go before the calling one and those that it starts. An isolate's has yet to show that its turns are
 /// short.
 pub(crate) fn give_way() {
-    Pace::Long.apply(this_thread());
+    Pace::Unknown.apply(this_thread());
 }
 
 /// Lets threads that serve requests go before the calling one, and before those that it starts: these do not begin with the right of a
@@ -337,6 +340,11 @@ pub(crate) fn let_requests_go_first() {
 /// Ends [`give_way`] for the calling thread.
 pub(crate) fn take_turns() {
     Pace::Short.apply(this_thread());
+}
+
+/// Whether priorities can be lowered for a while.
+pub(crate) fn may_raise_priority() -> bool {
+    *MAY_RAISE
 }
 
 fn this_thread() -> libc::c_long {

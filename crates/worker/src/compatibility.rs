@@ -227,10 +227,7 @@ impl Compatibility {
 
     /// The flags that are on and could be off.
     pub fn chosen(&self) -> impl Iterator<Item = &'static str> {
-        flags()
-            .iter()
-            .filter(|flag| flag.support == Support::Works && self.asks_for_flag(flag))
-            .map(|flag| flag.enable)
+        flags().iter().filter(|flag| flag.support == Support::Works && self.asks_for_flag(flag)).map(|flag| flag.enable)
     }
 
     /// Every flag and whether its behaviour is on in Skep: what `Cloudflare.compatibilityFlags` shows.

@@ -13,6 +13,7 @@ mod rpc;
 mod scale;
 mod services;
 mod streams;
+mod threads;
 
 fn main() {
     let tests = [
@@ -28,6 +29,7 @@ fn main() {
         scale::tests(),
         services::tests(),
         streams::tests(),
+        threads::tests(),
     ];
     skep_test_support::main(tests.into_iter().flatten().collect());
 }

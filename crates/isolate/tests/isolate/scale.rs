@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
 use skep_exchange::Failure;
-use skep_isolate::{Options, Permit, Slot, Spare, Start, StartError, Supply, Taking};
+use skep_isolate::{Options, Permit, Slot, Spare, Start, Supply, Taking};
 use skep_test_support::{RUNTIME, get, options, test, text, version};
 use skep_worker::{ErrorCode, Limit};
 use tokio::runtime::Handle;
