@@ -89,9 +89,9 @@ impl Meter {
         spent
     }
 
-    /// What the thread does next takes long, and nobody waits for it.
-    pub(crate) fn give_way(&self) {
-        self.watch.give_way();
+    /// Does what takes long and is no turn: everybody else goes first meanwhile.
+    pub(crate) fn behind_others(&self, work: impl FnOnce()) {
+        self.watch.behind_others(work);
     }
 
     /// The turns of this poll begin. Gives the thread's CPU time in nanoseconds.

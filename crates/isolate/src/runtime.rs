@@ -304,8 +304,8 @@ impl Runtime {
 
     /// Collects all garbage, and gives the memory back: for when there is nothing else to do. Everybody else goes first.
     pub(crate) fn collect_garbage(&mut self) {
-        self.meter.give_way();
-        self.js.v8_isolate().low_memory_notification();
+        let Self { js, meter, .. } = self;
+        meter.behind_others(|| js.v8_isolate().low_memory_notification());
     }
 
     /// Ends events whose `waitUntil()` promises took longer than they may.

@@ -147,10 +147,11 @@ impl Watch {
         slow == 0 || queue::now().saturating_sub(slow) >= nanoseconds(CALM)
     }
 
-    /// What the thread does now takes long, and nobody waits for it.
-    pub(crate) fn give_way(&self) {
-        self.slow.store(queue::now(), Ordering::Relaxed);
-        self.set_pace(Pace::Long);
+    /// Does what takes long and is no turn, on the isolate's own thread: everybody else goes first meanwhile.
+    pub(crate) fn behind_others(&self, work: impl FnOnce()) {
+        Pace::Long.apply(self.thread);
+        work();
+        Pace::from(self.pace.load(Ordering::Relaxed)).apply(self.thread);
     }
 
     fn set_pace(&self, pace: Pace) {
@@ -214,6 +215,12 @@ enum Pace {
     /// It is being made, and somebody may wait for it.
     Unknown,
     Long,
+}
+
+impl From<u8> for Pace {
+    fn from(pace: u8) -> Self {
+        [Self::Short, Self::Medium, Self::Unknown].into_iter().find(|one| *one as u8 == pace).unwrap_or(Self::Long)
+    }
 }
 
 impl Pace {
