@@ -92,8 +92,8 @@ impl Watch {
             turn: AtomicU64::new(0),
             deadline: AtomicU64::new(0),
             pending: AtomicBool::new(false),
-            // See `give_way`.
-            pace: AtomicU8::new(Pace::Unknown as u8),
+            // Until it has shown its pace: see `give_way`.
+            pace: AtomicU8::new(Pace::Long as u8),
             quicker: AtomicU32::new(0),
             slow: AtomicU64::new(0),
             stopped: AtomicU64::new(0),
@@ -212,14 +212,12 @@ impl Watch {
 enum Pace {
     Short,
     Medium,
-    /// It is being made, and somebody may wait for it.
-    Unknown,
     Long,
 }
 
 impl From<u8> for Pace {
     fn from(pace: u8) -> Self {
-        [Self::Short, Self::Medium, Self::Unknown].into_iter().find(|one| *one as u8 == pace).unwrap_or(Self::Long)
+        [Self::Short, Self::Medium].into_iter().find(|one| *one as u8 == pace).unwrap_or(Self::Long)
     }
 }
 
@@ -240,8 +238,7 @@ impl Pace {
         let (slice, nice) = match self {
             Self::Short => (Duration::ZERO, 0),
             Self::Medium => (Duration::from_millis(6), 2),
-            Self::Unknown => (Duration::from_millis(20), 10),
-            Self::Long => (Duration::from_millis(20), 15),
+            Self::Long => (Duration::from_millis(20), 10),
         };
         let attributes = SchedulingAttributes {
             size: u32::try_from(size_of::<SchedulingAttributes>()).unwrap_or(0),
@@ -335,7 +332,7 @@ fn raise_priority() {
 /// Lets other threads go before the calling one and those that it starts. An isolate's has yet to show that its turns are
 /// short.
 pub(crate) fn give_way() {
-    Pace::Unknown.apply(this_thread());
+    Pace::Long.apply(this_thread());
 }
 
 /// Lets threads that serve requests go before the calling one, and before those that it starts: these do not begin with the right of a
