@@ -12,8 +12,8 @@ use skep_worker::{Limits, Version};
 
 /// Between two looks at what changes by itself.
 const GLANCE: Duration = Duration::from_millis(20);
-/// Longer than the isolate's own ticks, of which two make a rest.
-const REST: Duration = Duration::from_millis(2500);
+/// Longer than two of the isolate's own ticks: a thread that sleeps for so long is not woken by them.
+const TICKS: Duration = Duration::from_millis(2500);
 /// A thread that had a long turn is not taken for a quick one before this.
 const CALM: Duration = Duration::from_secs(1);
 /// How long anything here may take.
@@ -73,6 +73,20 @@ fn sleeps(worker: &str) -> u64 {
     line.trim().parse().expect("a number")
 }
 
+/// Waits until the isolate rests: its thread was not woken for some ticks, and does not wait for a core.
+async fn rest(worker: &str) {
+    let begun = Instant::now();
+    loop {
+        let before = sleeps(worker);
+        tokio::time::sleep(TICKS).await;
+        let stat = fs::read_to_string(thread(worker).join("stat")).expect("its numbers");
+        if stat.contains(") S ") && sleeps(worker) == before {
+            return;
+        }
+        assert!(begun.elapsed() < PATIENCE, "it is woken again and again");
+    }
+}
+
 /// The thread's nice value.
 fn nice(worker: &str) -> i32 {
     let stat = fs::read_to_string(thread(worker).join("stat")).expect("its numbers");
@@ -84,15 +98,7 @@ fn nice(worker: &str) -> i32 {
 async fn an_isolate_that_rests_is_not_woken() {
     let (isolate, recorder) = start("rests").await;
     ask(&isolate, "/").await;
-    let begun = Instant::now();
-    loop {
-        let before = sleeps("rests");
-        tokio::time::sleep(REST).await;
-        if sleeps("rests") == before {
-            break;
-        }
-        assert!(begun.elapsed() < PATIENCE, "it is woken again and again");
-    }
+    rest("rests").await;
     // But it is there for the next event, and sees that what that leaves behind takes too long.
     ask(&isolate, "/late").await;
     let begun = Instant::now();
@@ -105,23 +111,15 @@ async fn an_isolate_that_rests_is_not_woken() {
 async fn much_garbage_is_collected_at_rest() {
     let (isolate, _) = start("much").await;
     ask(&isolate, "/keep?bytes=4000000").await;
-    let begun = Instant::now();
-    loop {
-        tokio::time::sleep(REST).await;
-        if ask(&isolate, "/").await == "gone" {
-            return;
-        }
-        assert!(begun.elapsed() < PATIENCE, "nobody collects it");
-    }
+    rest("much").await;
+    assert_eq!(ask(&isolate, "/").await, "gone");
 }
 
 async fn little_garbage_stays() {
     let (isolate, _) = start("little").await;
     ask(&isolate, "/keep?bytes=100000").await;
-    for _ in 0..2 {
-        tokio::time::sleep(REST).await;
-        assert_eq!(ask(&isolate, "/").await, "there");
-    }
+    rest("little").await;
+    assert_eq!(ask(&isolate, "/").await, "there");
 }
 
 async fn who_takes_long_stays_behind_for_a_while() {
