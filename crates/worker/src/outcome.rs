@@ -27,6 +27,20 @@ pub enum Outcome {
     Unknown,
 }
 
+impl Outcome {
+    /// All of them, in this order.
+    pub const ALL: [Self; 8] = [
+        Self::Ok,
+        Self::Exception,
+        Self::Canceled,
+        Self::ExceededCpu,
+        Self::ExceededMemory,
+        Self::ResponseStreamDisconnected,
+        Self::ScriptNotFound,
+        Self::Unknown,
+    ];
+}
+
 /// A limit that a Worker ran into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,0 +1,12 @@
+//! What Workers used and what that costs.
+//!
+//! [`Tally`] counts what a version uses while it runs, [`Ledger`] keeps it, a [`Plan`] prices it, and what comes of that is an [`Invoice`], or a
+//! [`Comparison`] with other platforms. Nothing here knows the network, and nothing but the ledger knows a disk.
+
+#![forbid(unsafe_code)]
+
+mod tally;
+mod usage;
+
+pub use tally::{Event, Meter, Tally};
+pub use usage::{Batch, Entry, Kind, Usage};

@@ -1,0 +1,220 @@
+//! Counting: a few atomic adds for each event, and from time to time what was added since.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use skep_worker::Outcome;
+use uuid::Uuid;
+
+use crate::{Batch, Entry, Kind, Usage};
+
+/// Entries in one batch: what is more comes with the next one.
+const MOST_ENTRIES: usize = 20_000;
+
+/// One event that is over.
+#[derive(Clone, Copy, Debug)]
+pub struct Event {
+    /// What it was.
+    pub kind: Kind,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// CPU time that it used.
+    pub cpu: Duration,
+    /// From its beginning to its end.
+    pub wall: Duration,
+    /// Bytes of the body that came.
+    pub bytes_in: u64,
+    /// Bytes of the body that went.
+    pub bytes_out: u64,
+    /// Requests that it made.
+    pub subrequests: u32,
+}
+
+/// What one version has used. Counting takes no lock, and allocates only for the first event that ends in a new way.
+#[derive(Debug)]
+pub struct Tally {
+    account: Box<str>,
+    worker: Box<str>,
+    version: Uuid,
+    counts: [OnceLock<Box<Counts>>; CELLS],
+}
+
+const CELLS: usize = Kind::ALL.len() * Outcome::ALL.len();
+
+/// [`Usage`] that many threads add to. CPU time is in nanoseconds here, so that no event's is rounded.
+#[derive(Debug, Default)]
+struct Counts {
+    requests: AtomicU64,
+    cpu_ns: AtomicU64,
+    wall_us: AtomicU64,
+    wall_ms: AtomicU64,
+    wall_100ms: AtomicU64,
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
+    subrequests: AtomicU64,
+    cold_starts: AtomicU64,
+}
+
+fn whole(duration: u128) -> u64 {
+    u64::try_from(duration).unwrap_or(u64::MAX)
+}
+
+/// Most events have no body and make no request.
+fn add(to: &AtomicU64, more: u64) {
+    if more != 0 {
+        to.fetch_add(more, Ordering::Relaxed);
+    }
+}
+
+impl Counts {
+    fn read(&self) -> Usage {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Usage {
+            requests: read(&self.requests),
+            cpu_us: read(&self.cpu_ns) / 1000,
+            wall_us: read(&self.wall_us),
+            wall_ms: read(&self.wall_ms),
+            wall_100ms: read(&self.wall_100ms),
+            bytes_in: read(&self.bytes_in),
+            bytes_out: read(&self.bytes_out),
+            subrequests: read(&self.subrequests),
+            cold_starts: read(&self.cold_starts),
+        }
+    }
+}
+
+impl Tally {
+    fn new(account: &str, worker: &str, version: Uuid) -> Self {
+        Self { account: account.into(), worker: worker.into(), version, counts: [const { OnceLock::new() }; CELLS] }
+    }
+
+    fn counts(&self, kind: Kind, outcome: Outcome) -> &Counts {
+        let cell = kind as usize * Outcome::ALL.len() + outcome as usize;
+        self.counts[cell].get_or_init(Box::default)
+    }
+
+    /// An event is over.
+    pub fn count(&self, event: &Event) {
+        let counts = self.counts(event.kind, event.outcome);
+        let wall = whole(event.wall.as_micros());
+        counts.requests.fetch_add(1, Ordering::Relaxed);
+        add(&counts.cpu_ns, whole(event.cpu.as_nanos()));
+        add(&counts.wall_us, wall);
+        add(&counts.wall_ms, wall.div_ceil(1000));
+        add(&counts.wall_100ms, wall.div_ceil(100_000));
+        add(&counts.bytes_in, event.bytes_in);
+        add(&counts.bytes_out, event.bytes_out);
+        add(&counts.subrequests, event.subrequests.into());
+    }
+
+    /// An isolate had to be started for an event.
+    pub fn count_cold_start(&self, kind: Kind) {
+        self.counts(kind, Outcome::Ok).cold_starts.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The tallies of one process, and what of them was not told yet.
+#[derive(Debug)]
+pub struct Meter {
+    process: Uuid,
+    tallies: Mutex<HashMap<Uuid, Told>>,
+    /// The batch that was made last, until it is known to have arrived.
+    pending: Mutex<(u64, Option<Batch>)>,
+}
+
+/// A tally, and what of it is in batches.
+#[derive(Debug)]
+struct Told {
+    tally: Arc<Tally>,
+    told: HashMap<(Kind, Outcome), Usage>,
+}
+
+impl Default for Meter {
+    fn default() -> Self {
+        Self { process: Uuid::new_v4(), tallies: Mutex::default(), pending: Mutex::new((0, None)) }
+    }
+}
+
+impl Meter {
+    /// Where what a version uses is counted.
+    pub fn tally(&self, account: &str, worker: &str, version: Uuid) -> Arc<Tally> {
+        let mut tallies = lock(&self.tallies);
+        let told = tallies
+            .entry(version)
+            .or_insert_with(|| Told { tally: Arc::new(Tally::new(account, worker, version)), told: HashMap::new() });
+        Arc::clone(&told.tally)
+    }
+
+    /// What is to be told: the batch that was made last, if nobody has said that it arrived, or what was counted since. Nothing if
+    /// nothing was. There is one batch under way at a time, so that none is counted twice and none is missing.
+    pub fn batch(&self) -> Option<Batch> {
+        let mut pending = lock(&self.pending);
+        let (number, batch) = &mut *pending;
+        if batch.is_none() {
+            let entries = self.since();
+            if entries.is_empty() {
+                return None;
+            }
+            *number += 1;
+            *batch = Some(Batch { process: self.process, number: *number, entries });
+        }
+        batch.clone()
+    }
+
+    /// The batch of this number has arrived.
+    pub fn arrived(&self, number: u64) {
+        let mut pending = lock(&self.pending);
+        if pending.1.as_ref().is_some_and(|batch| batch.number == number) {
+            pending.1 = None;
+        }
+    }
+
+    /// What was counted since this was called last. Tallies that nobody has any more, and that are told, go.
+    fn since(&self) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        lock(&self.tallies).retain(|_, told| {
+            // Who counts has the tally: nothing can come after this is seen.
+            let is_used = Arc::strong_count(&told.tally) > 1;
+            fence(Ordering::Acquire);
+            if entries.len() >= MOST_ENTRIES {
+                return true;
+            }
+            let before = entries.len();
+            told.since(&mut entries);
+            is_used || entries.len() > before
+        });
+        entries
+    }
+}
+
+impl Told {
+    fn since(&mut self, entries: &mut Vec<Entry>) {
+        for kind in Kind::ALL {
+            for outcome in Outcome::ALL {
+                let cell = kind as usize * Outcome::ALL.len() + outcome as usize;
+                let Some(counts) = self.tally.counts[cell].get() else { continue };
+                let now = counts.read();
+                let usage = now - self.told.insert((kind, outcome), now).unwrap_or_default();
+                if !usage.is_empty() {
+                    entries.push(Entry {
+                        account: self.tally.account.to_string(),
+                        worker: self.tally.worker.to_string(),
+                        version: self.tally.version,
+                        kind,
+                        outcome,
+                        usage,
+                    });
+                }
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

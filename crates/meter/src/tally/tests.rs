@@ -1,0 +1,90 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use skep_worker::Outcome;
+use uuid::Uuid;
+
+use super::{Event, Meter};
+use crate::{Kind, Usage};
+
+fn event(kind: Kind, outcome: Outcome) -> Event {
+    Event {
+        kind,
+        outcome,
+        cpu: Duration::from_nanos(1500),
+        wall: Duration::from_micros(1001),
+        bytes_in: 3,
+        bytes_out: 5,
+        subrequests: 2,
+    }
+}
+
+#[test]
+fn what_was_counted_is_told_once() {
+    let meter = Meter::default();
+    let tally = meter.tally("account", "worker", Uuid::nil());
+    assert_eq!(meter.batch(), None);
+    tally.count(&event(Kind::Fetch, Outcome::Ok));
+    tally.count(&event(Kind::Fetch, Outcome::Ok));
+    tally.count(&event(Kind::Scheduled, Outcome::Exception));
+    let first = meter.batch().expect("a batch");
+    assert_eq!((first.number, first.entries.len()), (1, 2));
+    assert_eq!(
+        first.entries[0].usage,
+        Usage {
+            requests: 2,
+            // Two halves of a microsecond make a whole one.
+            cpu_us: 3,
+            wall_us: 2002,
+            wall_ms: 4,
+            wall_100ms: 2,
+            bytes_in: 6,
+            bytes_out: 10,
+            subrequests: 4,
+            cold_starts: 0
+        }
+    );
+    // Nobody has said that it arrived: what comes meanwhile waits.
+    tally.count(&event(Kind::Fetch, Outcome::Ok));
+    assert_eq!(meter.batch(), Some(first));
+    // Of another batch nothing is known.
+    meter.arrived(7);
+    assert_eq!(meter.batch().expect("still the same").number, 1);
+    meter.arrived(1);
+    let second = meter.batch().expect("the rest");
+    assert_eq!((second.number, second.entries[0].usage.requests), (2, 1));
+    meter.arrived(2);
+    assert_eq!(meter.batch(), None);
+}
+
+#[test]
+fn a_tally_that_nobody_has_goes_when_it_is_told() {
+    let meter = Meter::default();
+    let tally = meter.tally("account", "worker", Uuid::nil());
+    assert!(Arc::ptr_eq(&tally, &meter.tally("account", "worker", Uuid::nil())));
+    tally.count_cold_start(Kind::Fetch);
+    drop(tally);
+    let batch = meter.batch().expect("a batch");
+    assert_eq!(batch.entries[0].usage, Usage { cold_starts: 1, ..Usage::default() });
+    meter.arrived(batch.number);
+    assert_eq!(meter.batch(), None);
+    assert!(super::lock(&meter.tallies).is_empty());
+}
+
+#[test]
+fn what_threads_count_adds_up() {
+    let meter = Meter::default();
+    let mut told = 0;
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            let tally = meter.tally("account", "worker", Uuid::nil());
+            scope.spawn(move || (0..10_000).for_each(|_| tally.count(&event(Kind::Fetch, Outcome::Ok))));
+        }
+        while told < 40_000 {
+            let Some(batch) = meter.batch() else { continue };
+            told += batch.entries.iter().map(|entry| entry.usage.requests).sum::<u64>();
+            meter.arrived(batch.number);
+        }
+    });
+    assert_eq!((told, meter.batch()), (40_000, None));
+}
