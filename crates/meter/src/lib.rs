@@ -5,8 +5,10 @@
 
 #![forbid(unsafe_code)]
 
+mod ledger;
 mod tally;
 mod usage;
 
+pub use ledger::{Damage, Ledger, LedgerError, Minute, Verification, verify};
 pub use tally::{Event, Meter, Tally};
 pub use usage::{Batch, Entry, Kind, Usage};
