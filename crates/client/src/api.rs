@@ -7,6 +7,7 @@ mod master_key;
 mod records;
 mod secrets;
 mod triggers;
+mod usage;
 mod versions;
 mod workers;
 
@@ -34,6 +35,7 @@ pub use records::{
     Account, Annotations, CronRun, CustomDomain, Deployment, Domain, Proof, Route, Schedule, SecretName, Share, Token,
     TokenStatus, User, Version, VersionMetadata, WorkerAddress, Zone,
 };
+pub use usage::{Span, Usage, Verification};
 pub use workers::Worker;
 
 /// Who calls, for the platform's audit log.

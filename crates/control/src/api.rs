@@ -16,6 +16,7 @@ mod services;
 mod settings;
 mod shapes;
 mod tails;
+mod usage;
 mod user;
 mod versions;
 
@@ -41,6 +42,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         master_key::endpoints(),
         crons::endpoints(),
         domains::endpoints(),
+        usage::endpoints(),
     ]
     .concat()
 }

@@ -57,6 +57,11 @@ impl ApiError {
         Self::new(StatusCode::CONFLICT, 10020, message)
     }
 
+    /// The platform failed.
+    pub(crate) fn internal(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, 10002, message)
+    }
+
     /// The script cannot be run: what its author must know.
     pub(crate) fn script(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, BAD_SCRIPT, message)

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
+use skep_meter::{Question, Report, Verification};
 use skep_observe::Tails;
 use skep_store::{Actor, Resealed};
 use skep_worker::Version;
@@ -22,6 +23,8 @@ pub struct Runtime {
     pub rotations: Box<dyn Rotations>,
     /// Live tails.
     pub tails: Tails,
+    /// What was used.
+    pub bills: Box<dyn Bills>,
 }
 
 /// What is known of a version that was started once.
@@ -73,6 +76,18 @@ pub trait Crons: Send + Sync {
     /// Runs the handler of an account's Worker, with the version that has the largest share of the traffic. `due` is in milliseconds
     /// since 1970. Nothing if nothing of the Worker is deployed.
     fn run<'t>(&'t self, account: &'t str, worker: &'t str, cron: &'t str, due: i64) -> Running<'t>;
+}
+
+/// What is read of the ledger, or why it cannot be, in words.
+pub type Reading<'b, T> = Pin<Box<dyn Future<Output = Result<T, String>> + Send + 'b>>;
+
+/// Knows what was used.
+pub trait Bills: Send + Sync {
+    /// What was used, added up.
+    fn report(&self, question: Question) -> Reading<'_, Report>;
+
+    /// Whether the ledger is whole.
+    fn verify(&self) -> Reading<'_, Verification>;
 }
 
 /// Why control of a domain is not proved: a sentence, without its end, for each way that was tried.

@@ -400,6 +400,9 @@ pub(crate) fn unanswered(
         wall: Duration::ZERO,
         cpu: Duration::ZERO,
         subrequests: 0,
+        bytes_in: 0,
+        bytes_out: 0,
+        is_call: false,
         details: observer.wants_details().then(|| Box::new(details)),
     };
     observer.finished(&source, record);

@@ -6,9 +6,11 @@
 #![forbid(unsafe_code)]
 
 mod ledger;
+mod report;
 mod tally;
 mod usage;
 
 pub use ledger::{Damage, Ledger, LedgerError, Minute, Verification, verify};
+pub use report::{By, Question, Report, Reporter, Row};
 pub use tally::{Event, Meter, Tally};
 pub use usage::{Batch, Entry, Kind, Usage};

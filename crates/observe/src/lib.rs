@@ -144,6 +144,12 @@ pub struct EventRecord {
     pub cpu: Duration,
     /// Subrequests it made.
     pub subrequests: u32,
+    /// Bytes of the request's body that were read.
+    pub bytes_in: u64,
+    /// Bytes of the response's body that were sent.
+    pub bytes_out: u64,
+    /// Whether another Worker began it.
+    pub is_call: bool,
     /// What else there is to tell, where [`Observer::wants_details`] said when it began that somebody wants to know.
     pub details: Option<Box<Details>>,
 }

@@ -9,9 +9,10 @@ use papaya::HashMap;
 use skep_assets::{Answer, AssetHash, Contents, Encoding, Reading, Script, Server, Site};
 use skep_exchange::{Failure, Request, Response};
 use skep_isolate::{CacheStore, Code, MemoryCache, Options, Rates, Slot, Witness};
+use skep_meter::{Event, Kind, Meter, Tally};
 use skep_observe::Observer;
 use skep_store::{Files, LoadError, VersionRecord};
-use skep_worker::{Compatibility, CompatibilityDate, Version};
+use skep_worker::{Compatibility, CompatibilityDate, Outcome, Version};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -47,6 +48,8 @@ pub struct Environment {
     pub outbound: skep_outbound::Client,
     /// Asked once for each version that is loaded.
     pub observer: Observers,
+    /// Where is counted what versions use.
+    pub meter: Arc<Meter>,
     /// How many isolates there may be.
     pub capacity: Capacity,
 }
@@ -61,6 +64,8 @@ pub struct Loaded {
     pub(crate) slot: Option<Arc<Slot>>,
     /// Its static assets.
     site: Option<Arc<Site>>,
+    /// What it has used.
+    tally: Arc<Tally>,
     /// Milliseconds from the pool's start to its last use.
     pub(crate) used: AtomicU64,
 }
@@ -218,6 +223,7 @@ impl Pool {
         let opened = self.source.version(worker.id, version).await?.ok_or_else(gone)?;
         let site = self.site(&opened.record).await?.map(Arc::new);
         let account: Arc<str> = (&*worker.account_id).into();
+        let tally = self.environment.meter.tally(&account, &worker.name, opened.record.id);
         let slot = if opened.record.content.main.is_empty() {
             None
         } else {
@@ -234,6 +240,7 @@ impl Pool {
                 pool: Weak::clone(&self.own),
                 account: Arc::clone(&account),
                 version: id,
+                tally: Arc::clone(&tally),
             };
             if let Some(ahead) = ahead.filter(|ahead| ahead.fits(&options)) {
                 self.isolates.offer(ahead);
@@ -243,7 +250,8 @@ impl Pool {
             slot.grow();
             Some(slot)
         };
-        let loaded = Arc::new(Loaded { worker: worker.id, account, slot, site, used: AtomicU64::new(self.now()) });
+        let loaded =
+            Arc::new(Loaded { worker: worker.id, account, slot, site, tally, used: AtomicU64::new(self.now()) });
         self.versions.pin().insert(version, Arc::clone(&loaded));
         self.was_away(worker.id);
         Ok(loaded)
@@ -311,8 +319,13 @@ impl Pool {
     ) -> Answered<impl Future<Output = Result<Response, Failure>> + Send + use<>> {
         let answer = loaded.site.as_ref().map(|site| self.assets.answer(site, &request));
         let begun = match answer {
-            Some(Answer::Response(response)) => return Answered::Here(response),
-            Some(Answer::Pending(pending)) => Begun::Reading(Box::new(pending)),
+            Some(Answer::Response(response)) => {
+                count_asset(&loaded.tally, &response, Instant::now());
+                return Answered::Here(response);
+            }
+            Some(Answer::Pending(pending)) => {
+                Begun::Reading(Box::new(pending), Arc::clone(&loaded.tally), Instant::now())
+            }
             Some(Answer::Worker(_)) | None => match &loaded.slot {
                 Some(slot) => Begun::Fetching(Arc::clone(slot).fetch(request)),
                 None => Begun::Nobody,
@@ -321,7 +334,11 @@ impl Pool {
         Answered::Later(async move {
             match begun {
                 Begun::Fetching(fetching) => fetching.await,
-                Begun::Reading(pending) => pending.response().await.map_err(|error| stored(&error)),
+                Begun::Reading(pending, tally, begun) => {
+                    let response = pending.response().await.map_err(|error| stored(&error))?;
+                    count_asset(&tally, &response, begun);
+                    Ok(response)
+                }
                 Begun::Nobody => {
                     Err(Failure::unusable("The Worker has static assets only, and no code that could answer"))
                 }
@@ -404,8 +421,22 @@ impl<F: Future<Output = Result<Response, Failure>>> Answered<F> {
 /// An answer that has begun.
 enum Begun<F> {
     Fetching(F),
-    Reading(Box<skep_assets::Pending>),
+    /// A static asset is read, whose answer is counted; since then.
+    Reading(Box<skep_assets::Pending>, Arc<Tally>, Instant),
     Nobody,
+}
+
+/// A static asset answers.
+fn count_asset(tally: &Tally, response: &Response, begun: Instant) {
+    tally.count(&Event {
+        kind: Kind::Asset,
+        outcome: Outcome::Ok,
+        cpu: Duration::ZERO,
+        wall: begun.elapsed(),
+        bytes_in: 0,
+        bytes_out: http_body::Body::size_hint(response.body()).exact().unwrap_or(0),
+        subrequests: 0,
+    });
 }
 
 /// A static asset that cannot be read.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use skep_isolate::{Options, Permit, Spare, Start, StartError, Supply, Taking};
+use skep_meter::{Kind, Tally};
 use skep_worker::Limits;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
@@ -281,6 +282,7 @@ pub(crate) struct WorkerSupply {
     pub(crate) pool: Weak<Pool>,
     pub(crate) account: Arc<str>,
     pub(crate) version: Uuid,
+    pub(crate) tally: Arc<Tally>,
 }
 
 impl Supply for WorkerSupply {
@@ -303,6 +305,7 @@ impl Supply for WorkerSupply {
         match (succeeded, first) {
             (false, _) => {}
             (true, true) => {
+                self.tally.count_cold_start(Kind::Fetch);
                 isolates.cold.fetch_add(1, Ordering::Relaxed);
                 isolates.cold_nanos.fetch_add(nanoseconds(took), Ordering::Relaxed);
             }

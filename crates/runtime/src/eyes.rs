@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use skep_link::wire::{self, Seen};
+use skep_meter::{Event, Kind, Meter, Tally};
 use skep_observe::{EventRecord, Exception, LogLine, Observer, Source, Trigger};
 use skep_pool::Worker;
 use skep_worker::Outcome;
@@ -24,6 +25,7 @@ const HELD: Duration = Duration::from_secs(60);
 
 /// Everything that is seen.
 pub(crate) struct Eyes {
+    meter: Arc<Meter>,
     queue: mpsc::Sender<(Arc<Watched>, Source, EventRecord)>,
     /// Events that were taken and not sent yet.
     unsent: Arc<AtomicU64>,
@@ -68,9 +70,10 @@ impl Counts {
 
 impl Eyes {
     /// Begins to send what is seen.
-    pub(crate) fn start(supervisor: Arc<Supervisor>) -> Arc<Self> {
+    pub(crate) fn start(supervisor: Arc<Supervisor>, meter: Arc<Meter>) -> Arc<Self> {
         let (queue, events) = mpsc::channel(MOST_WAITING);
         let eyes = Arc::new(Self {
+            meter,
             queue,
             unsent: Arc::default(),
             sent: Arc::default(),
@@ -129,7 +132,8 @@ impl Eyes {
     /// Who sees what a version of a Worker does.
     pub(crate) fn observer(self: &Arc<Self>, worker: &Worker, version: Uuid) -> Arc<dyn Observer> {
         let (watched, counts) = (self.watched(&worker.account_id, &worker.name), self.counts(version));
-        Arc::new(Watch { eyes: Arc::clone(self), watched, counts })
+        let tally = self.meter.tally(&worker.account_id, &worker.name, version);
+        Arc::new(Watch { eyes: Arc::clone(self), watched, counts, tally })
     }
 
     /// Waits until everything that was seen is sent, for as long as `most` at most.
@@ -176,6 +180,7 @@ struct Watch {
     eyes: Arc<Eyes>,
     watched: Arc<Watched>,
     counts: Arc<Counts>,
+    tally: Arc<Tally>,
 }
 
 impl Observer for Watch {
@@ -196,6 +201,15 @@ impl Observer for Watch {
         if failed {
             self.counts.errors.fetch_add(1, Ordering::AcqRel);
         }
+        self.tally.count(&Event {
+            kind: kind(&record),
+            outcome: record.outcome,
+            cpu: record.cpu,
+            wall: record.wall,
+            bytes_in: record.bytes_in,
+            bytes_out: record.bytes_out,
+            subrequests: record.subrequests,
+        });
         if record.details.is_some() && self.wants_details() {
             self.eyes.unsent.fetch_add(1, Ordering::AcqRel);
             if self.eyes.queue.try_send((Arc::clone(&self.watched), source.clone(), record)).is_err() {
@@ -203,6 +217,18 @@ impl Observer for Watch {
                 self.watched.missed.fetch_add(1, Ordering::Relaxed);
             }
         }
+    }
+}
+
+/// What an event is billed as.
+fn kind(record: &EventRecord) -> Kind {
+    match record.trigger {
+        Trigger::Rpc { .. } => Kind::Service,
+        Trigger::Fetch { .. } if record.is_call => Kind::Service,
+        Trigger::Fetch { .. } => Kind::Fetch,
+        Trigger::Scheduled { .. } => Kind::Scheduled,
+        Trigger::Queue { .. } => Kind::Queue,
+        Trigger::Tail => Kind::Tail,
     }
 }
 

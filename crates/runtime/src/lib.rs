@@ -11,6 +11,7 @@ mod clients;
 mod dispatch;
 mod eyes;
 mod machine;
+mod metering;
 mod supervisor;
 mod trial;
 
@@ -23,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use skep_isolate::{Mark, Witness};
 use skep_link::{Channel, Row, Setup, Table, ToRuntime, ToSupervisor};
+use skep_meter::Meter;
 use skep_outbound::{AddressPolicy, Client};
 use skep_pool::{Capacity, Directory, Environment, Observers, Places, Pool};
 use skep_sandbox::Needs;
@@ -34,6 +36,7 @@ use crate::calls::Calls;
 use crate::clients::Threads;
 use crate::dispatch::Dispatch;
 use crate::eyes::Eyes;
+use crate::metering::Metering;
 use crate::supervisor::Supervisor;
 
 /// Threads for what is not a request.
@@ -132,7 +135,9 @@ async fn serve(
     let directory = Arc::new(Directory::new(&setup.domain));
     let policy = if setup.allow_loopback { AddressPolicy::with_loopback() } else { AddressPolicy::global_only() };
     let outbound = Client::new(policy, Handle::current());
-    let eyes = Eyes::start(Arc::clone(&supervisor));
+    let meter = Arc::new(Meter::default());
+    let metering = Metering::start(Arc::clone(&meter), Arc::clone(&supervisor));
+    let eyes = Eyes::start(Arc::clone(&supervisor), Arc::clone(&meter));
     let seeing = Arc::clone(&eyes);
     let observer: Observers = Box::new(move |worker, version| seeing.observer(worker, version));
     let witness: Arc<dyn Witness> = Arc::new(InTable(Arc::clone(&table)));
@@ -146,6 +151,7 @@ async fn serve(
             runtime: Handle::current(),
             outbound: outbound.clone(),
             observer,
+            meter,
             capacity: Capacity {
                 per_worker: setup.per_worker,
                 per_account: setup.per_account,
@@ -175,6 +181,7 @@ async fn serve(
         tell("Stopped before every waitUntil() task was done: they took longer than the grace period");
     }
     eyes.flush(deadline.saturating_duration_since(Instant::now())).await;
+    metering.flush(deadline.saturating_duration_since(Instant::now())).await;
     Ok(())
 }
 

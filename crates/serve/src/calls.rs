@@ -10,12 +10,14 @@ use skep_link::wire::Seen;
 use skep_observe::Tails;
 use skep_pool::Source as _;
 
+use crate::metering::Metering;
 use crate::source::Stored;
 
 /// Answers them.
 pub(crate) struct Calls {
     pub(crate) source: Arc<Stored>,
     pub(crate) tails: Tails,
+    pub(crate) metering: Arc<Metering>,
 }
 
 /// The same, for many connections.
@@ -48,6 +50,7 @@ impl Calls {
                 };
                 answer(body, see).await
             }
+            "metered" => answer(body, async |batch| self.metering.take(batch).await).await,
             _ => {
                 let mut response = Response::new(Body::full("there is no such call"));
                 *response.status_mut() = StatusCode::NOT_FOUND;

@@ -29,7 +29,10 @@ pub(crate) fn failed(path: &Path) -> impl FnOnce(io::Error) -> ServeError {
 }
 
 /// Takes the data directory for this process, as long as what is returned lives. The kernel lets go of it whatever ends the process.
-pub(crate) fn lock(data_dir: &Path) -> Result<File, ServeError> {
+///
+/// # Errors
+/// When another process serves it.
+pub fn lock(data_dir: &Path) -> Result<File, ServeError> {
     fs::create_dir_all(data_dir).map_err(failed(data_dir))?;
     let path = data_dir.join(LOCK_FILE);
     let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path).map_err(failed(&path))?;

@@ -15,6 +15,7 @@ mod first;
 mod listeners;
 mod machine;
 mod master_key;
+mod metering;
 mod metrics;
 mod plain;
 mod promote;
@@ -48,11 +49,13 @@ use crate::eyes::Eyes;
 use crate::first::Admin;
 use crate::listeners::{Handlers, Sockets};
 use crate::master_key::Keeper;
+use crate::metering::{Metering, OfLedger};
 use crate::metrics::Metrics;
 use crate::plain::Plain;
 use crate::runtimes::{Doors, Runtimes};
 use crate::source::Stored;
 
+pub use first::lock;
 pub use service::{Service, ServiceError};
 pub use settings::{Given, MasterKey, Settings, SettingsError};
 
@@ -87,6 +90,9 @@ pub enum ServeError {
     /// The command that prints the master key failed.
     #[error("the command of master_key_command failed: {0}")]
     KeyCommand(String),
+    /// What is used cannot be written down.
+    #[error(transparent)]
+    Ledger(#[from] skep_meter::LedgerError),
     /// The certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -126,7 +132,7 @@ pub fn run(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), ServeE
 }
 
 async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), ServeError> {
-    let _lock = first::lock(&settings.data_dir)?;
+    let _lock = lock(&settings.data_dir)?;
     let (keys, place) = master_key::read(settings)?;
     let store = Store::open(&settings.data_dir, keys).await?;
     let keeper = Keeper::new(store.clone(), place, !settings.former_master_keys.is_empty());
@@ -142,6 +148,7 @@ async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), Se
 
     let directory = Arc::new(Directory::new(&settings.domain));
     let tails = Tails::start()?;
+    let metering = Metering::open(&settings.data_dir, Arc::clone(&tell))?;
     let setup = setup(settings, &addresses)?;
     let (runtimes, waiting) =
         Runtimes::new(setup, store.clone(), Arc::clone(&directory), tails.clone(), Arc::clone(&tell));
@@ -158,13 +165,14 @@ async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), Se
         proofs: Box::new(proofs(settings, outbound(settings))?),
         rotations: Box::new(keeper.clone()),
         tails: tails.clone(),
+        bills: Box::new(OfLedger(Arc::clone(&metering))),
     };
     let control = Control::new(store.clone(), runtime, addresses.clone());
     let dispatch = Arc::new(Dispatch { control, directory: Arc::clone(&directory), runtimes: Arc::clone(&runtimes) });
     let source = Arc::new(Stored(store.clone()));
     let running = {
         let limits = ServerLimits { request_body: LARGEST_CALL, ..ServerLimits::default() };
-        let calls = Calls { source: Arc::clone(&source), tails: tails.clone() };
+        let calls = Calls { source: Arc::clone(&source), tails: tails.clone(), metering: Arc::clone(&metering) };
         let doors = Doors {
             requests: Server::new(dispatch::OfRuntimes(Arc::clone(&dispatch)), ServerLimits::default()).connections(),
             calls: Server::new(calls::Shared(Arc::new(calls)), limits).connections(),
@@ -195,6 +203,7 @@ async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), Se
         }
     });
     let eyes = Eyes::new(tails, Arc::clone(&runtimes));
+    tokio::spawn(Arc::clone(&metering).tend());
     tokio::spawn(unused::run(store.clone(), Arc::clone(&tell)));
     tokio::spawn(promote::run(store.clone(), eyes, changed, Arc::clone(&tell)));
     tokio::spawn(cron::run(Arc::clone(&runtimes), Arc::clone(&directory), store.clone(), Arc::clone(&tell)));

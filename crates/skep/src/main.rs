@@ -12,7 +12,7 @@ use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcomm
 
 use crate::commands::{
     completions, cron, delete, deploy, deployments, dev, domains, env, init, login, logout, man, master_key, open,
-    rollback, routes, runtime, secret, serve, service, tail, token, types, versions, whoami,
+    rollback, routes, runtime, secret, serve, service, tail, token, types, usage, versions, whoami,
 };
 
 /// A request is allocated on one thread and freed on another, which glibc's allocator is slow at.
@@ -45,6 +45,7 @@ enum Command {
     Login(login::Arguments),
     Logout(logout::Arguments),
     Whoami(whoami::Arguments),
+    Usage(usage::Arguments),
     Token(token::Arguments),
     MasterKey(master_key::Arguments),
     Env(env::Arguments),
@@ -79,6 +80,7 @@ fn main() -> ExitCode {
         Command::Login(arguments) => login::run(&arguments),
         Command::Logout(arguments) => logout::run(&arguments),
         Command::Whoami(arguments) => whoami::run(&arguments),
+        Command::Usage(arguments) => usage::run(&arguments),
         Command::Token(arguments) => token::run(&arguments),
         Command::MasterKey(arguments) => master_key::run(&arguments),
         Command::Env(arguments) => env::run(&arguments),

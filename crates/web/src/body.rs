@@ -1,6 +1,7 @@
 //! Bodies as resources: what JavaScript streams read from and write to.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::io::Write as _;
 use std::rc::Rc;
 
@@ -19,6 +20,8 @@ pub(crate) struct BodyResource {
     body: AsyncRefCell<Reader>,
     cancel: CancelHandle,
     length: Option<u64>,
+    /// Bytes that were read.
+    read: Rc<Cell<u64>>,
 }
 
 struct Reader {
@@ -30,7 +33,17 @@ struct Reader {
 impl BodyResource {
     pub(crate) fn new(body: Body) -> Self {
         let length = http_body::Body::size_hint(&body).exact();
-        Self { body: AsyncRefCell::new(Reader { body, rest: Bytes::new() }), cancel: CancelHandle::default(), length }
+        Self {
+            body: AsyncRefCell::new(Reader { body, rest: Bytes::new() }),
+            cancel: CancelHandle::default(),
+            length,
+            read: Rc::default(),
+        }
+    }
+
+    /// How many bytes of it were read, as it goes on.
+    pub(crate) fn bytes_read(&self) -> Rc<Cell<u64>> {
+        Rc::clone(&self.read)
     }
 }
 
@@ -53,6 +66,7 @@ impl Resource for BodyResource {
                     }
                 }
                 let length = reader.rest.len().min(limit);
+                self.read.set(self.read.get() + length as u64);
                 Ok::<_, JsErrorBox>(BufView::from(reader.rest.split_to(length)))
             }
             .try_or_cancel(cancel)
@@ -167,8 +181,13 @@ pub(crate) enum Pumped {
     Failed(String),
 }
 
-/// Moves a resource's bytes into a body until either ends. Closes the resource.
-pub(crate) async fn pump(resource: Rc<dyn Resource>, mut sender: BodySender, mut encoder: Encoder) -> Pumped {
+/// Moves a resource's bytes into a body until either ends. Closes the resource. `sent` grows by the bytes that the body was given.
+pub(crate) async fn pump(
+    resource: Rc<dyn Resource>,
+    mut sender: BodySender,
+    mut encoder: Encoder,
+    sent: &Cell<u64>,
+) -> Pumped {
     let result = loop {
         let chunk = tokio::select! {
             chunk = resource.clone().read(CHUNK) => chunk,
@@ -178,6 +197,7 @@ pub(crate) async fn pump(resource: Rc<dyn Resource>, mut sender: BodySender, mut
             Ok(view) if view.is_empty() => match encoder.finish() {
                 Ok(rest) => {
                     if !rest.is_empty() {
+                        sent.set(sent.get() + rest.len() as u64);
                         sender.send(Ok(rest)).await;
                     }
                     sender.finish();
@@ -191,9 +211,11 @@ pub(crate) async fn pump(resource: Rc<dyn Resource>, mut sender: BodySender, mut
         };
         match encoded {
             Ok(bytes) => {
+                let length = bytes.len() as u64;
                 if !sender.send(Ok(bytes)).await {
                     break Pumped::Abandoned;
                 }
+                sent.set(sent.get() + length);
             }
             Err(message) => break Pumped::Failed(message),
         }

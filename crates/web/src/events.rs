@@ -6,7 +6,9 @@
 
 pub(crate) mod respond;
 
+use std::cell::Cell;
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -82,6 +84,11 @@ struct EventState {
     settled: bool,
     /// The response is still being streamed.
     streaming: bool,
+    /// Bytes of the request's body that were read.
+    received: Option<Rc<Cell<u64>>>,
+    /// Bytes of the response's body: those that were in hand, those that were streamed.
+    sent: u64,
+    streamed: Option<Rc<Cell<u64>>>,
 }
 
 struct Head {
@@ -145,6 +152,9 @@ impl Events {
             kept: Vec::new(),
             settled: false,
             streaming: false,
+            received: None,
+            sent: 0,
+            streamed: None,
         };
         self.open.insert(event.0, state);
     }
@@ -361,6 +371,7 @@ impl Events {
             *status = Some(response.status().as_u16());
         }
         state.answered = Some(Instant::now());
+        state.sent = response.body().as_full().map_or(0, |body| body.len() as u64);
         if let Some(Waiter::Fetch(waiter)) = state.waiter.take()
             && waiter.send(Reply::Response(response)).is_err()
         {
@@ -433,6 +444,9 @@ impl Events {
             wall: state.clock.elapsed(),
             cpu,
             subrequests: state.subrequests,
+            bytes_in: state.received.map_or(0, |read| read.get()),
+            bytes_out: state.sent + state.streamed.map_or(0, |sent| sent.get()),
+            is_call: state.depth.0 > 0,
             details: state.details,
         };
         self.host.observer.finished(&self.host.source(event), record);
@@ -482,7 +496,12 @@ pub fn begin_fetch(
     waiter: oneshot::Sender<Reply>,
 ) -> ResourceId {
     let (parts, body) = request.into_parts();
-    let body_rid = if body.is_empty() { 0 } else { state.resource_table.add(BodyResource::new(body)) };
+    let (mut body_rid, mut received) = (0, None);
+    if !body.is_empty() {
+        let body = BodyResource::new(body);
+        received = Some(body.bytes_read());
+        body_rid = state.resource_table.add(body);
+    }
     let depth = parts.extensions.get::<Depth>().copied().unwrap_or_default();
     let cf = parts.extensions.get::<RequestCf>().map(|cf| Arc::clone(&cf.0));
     let trigger = Trigger::Fetch { method: parts.method, url: parts.uri.clone(), status: None };
@@ -492,6 +511,7 @@ pub fn begin_fetch(
     if let Some(state) = events.open.get_mut(&event.0) {
         state.depth = depth;
         state.body = body_rid;
+        state.received = received;
     }
     body_rid
 }

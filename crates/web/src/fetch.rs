@@ -1,6 +1,7 @@
 //! One hop of `fetch()`: the request goes out, the answer's head comes back, its body is a resource.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
@@ -135,7 +136,7 @@ pub(crate) fn body(state: &mut OpState, data: Option<Uint8Array>, rid: ResourceI
     }
     let resource = state.resource_table.take_any(rid).map_err(JsErrorBox::from_err)?;
     let (sender, body) = Body::checked_channel(resource.size_hint().1);
-    deno_core::unsync::spawn(pump(resource, sender, Encoder::Plain));
+    deno_core::unsync::spawn(async move { pump(resource, sender, Encoder::Plain, &Cell::new(0)).await });
     Ok(body)
 }
 

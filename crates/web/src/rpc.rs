@@ -2,6 +2,7 @@
 //! JavaScript's business (`rpc.js`).
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::cell::RefCell;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -301,7 +302,7 @@ pub(crate) fn op_rpc_source(state: &mut OpState, #[smi] rid: ResourceId) -> Resu
     let (sender, body) = Body::checked_channel(resource.size_hint().1);
     let (done, sent) = oneshot::channel();
     deno_core::unsync::spawn(async move {
-        pump(resource, sender, Encoder::Plain).await;
+        pump(resource, sender, Encoder::Plain, &Cell::new(0)).await;
         // Nobody listens when the event is over.
         let _ = done.send(());
     });

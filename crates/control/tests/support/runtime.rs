@@ -1,9 +1,10 @@
 //! In place of those who run Workers: nothing is run.
 
 use skep_control::{
-    Checking, Crons, Preparation, Proofs, Rotated, Rotating, RotationError, Rotations, Running, Runtime, Started,
-    Trial, Trials, Unproved,
+    Bills, Checking, Crons, Preparation, Proofs, Reading, Rotated, Rotating, RotationError, Rotations, Running,
+    Runtime, Started, Trial, Trials, Unproved,
 };
+use skep_meter::{Question, Report, Reporter, Verification};
 use skep_observe::Tails;
 use skep_store::{Actor, MasterKeys, Store};
 use skep_worker::Version;
@@ -63,6 +64,19 @@ impl Rotations for InMemory {
     }
 }
 
+/// Nothing was used.
+struct Unused;
+
+impl Bills for Unused {
+    fn report(&self, question: Question) -> Reading<'_, Report> {
+        Box::pin(std::future::ready(Ok(Reporter::new(question).finish())))
+    }
+
+    fn verify(&self) -> Reading<'_, Verification> {
+        Box::pin(std::future::ready(Ok(Verification::default())))
+    }
+}
+
 /// All of them, for a store.
 pub(crate) fn none(store: Store) -> Runtime {
     Runtime {
@@ -71,5 +85,6 @@ pub(crate) fn none(store: Store) -> Runtime {
         proofs: Box::new(ProvedByName),
         rotations: Box::new(InMemory(store)),
         tails: Tails::start().expect("a thread"),
+        bills: Box::new(Unused),
     }
 }

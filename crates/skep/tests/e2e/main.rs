@@ -24,4 +24,5 @@ mod stop;
 mod support;
 mod tail;
 mod tutorial;
+mod usage;
 mod wrangler;

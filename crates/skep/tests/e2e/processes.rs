@@ -49,7 +49,7 @@ async fn deployed() -> Platform {
 
 impl Platform {
     /// The processes that run Workers.
-    fn runtimes(&self) -> Vec<u32> {
+    pub(crate) fn runtimes(&self) -> Vec<u32> {
         let own = self.id();
         let children = fs::read_to_string(format!("/proc/{own}/task/{own}/children")).unwrap_or_default();
         // The thread that started a process is its parent to the kernel.
@@ -62,7 +62,7 @@ impl Platform {
     }
 
     /// The process that runs all Workers, once there is another one than `before`.
-    async fn runtime_after(&self, before: u32) -> u32 {
+    pub(crate) async fn runtime_after(&self, before: u32) -> u32 {
         let deadline = Instant::now() + PATIENCE;
         loop {
             // One that is dead and was not waited for is a child, too.
@@ -84,7 +84,7 @@ fn is_alive(process: u32) -> bool {
     status.lines().any(|line| line.starts_with("State:") && !line.contains('Z') && !line.contains('X'))
 }
 
-async fn send(signal: &str, process: u32) {
+pub(crate) async fn send(signal: &str, process: u32) {
     let sent = Command::new("kill").args(["-s", signal, &process.to_string()]).status().await.expect("kill runs");
     assert!(sent.success());
 }

@@ -16,7 +16,7 @@ use std::time::Duration;
 pub(crate) use authority::{Authority, Dns, free_port};
 pub(crate) use cli::Person;
 pub(crate) use devtools::DevTools;
-pub(crate) use http::{Answer, body, fetch, fetch_over, get};
+pub(crate) use http::{Answer, body, fetch, fetch_over, get, try_fetch};
 pub(crate) use output::Output;
 pub(crate) use platform::{Platform, Wrangler, path_with_node};
 pub(crate) use process::{Dev, Ended, command, skep};

@@ -1,5 +1,6 @@
 //! The ops that answer a fetch event.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -86,12 +87,14 @@ pub(crate) fn op_respond_stream(
     *response.body_mut() = body;
     let events = state.borrow_mut::<Events>();
     events.answer(event, response)?;
+    let sent = Rc::<Cell<u64>>::default();
     if let Some(state) = events.open.get_mut(&event) {
         state.streaming = true;
+        state.streamed = Some(Rc::clone(&sent));
     }
     let spawner = state.borrow::<deno_core::V8TaskSpawner>().clone();
     deno_core::unsync::spawn(async move {
-        let pumped = pump(resource, sender, encoder).await;
+        let pumped = pump(resource, sender, encoder, &sent).await;
         // The isolate's state is at hand on the isolate's own turn only.
         spawner.spawn(move |scope| {
             let state = deno_core::JsRuntime::op_state_from(scope);
