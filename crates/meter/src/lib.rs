@@ -5,8 +5,16 @@
 
 #![forbid(unsafe_code)]
 
+mod money;
+mod month;
+mod plan;
 mod tally;
 mod usage;
 
+pub use month::{Month, MonthError};
+pub use plan::{
+    Cap, CpuPrice, DurationPrice, EgressPrice, Limits, Plan, PlanError, RequestPrice, Round, SELF_HOSTED, Then,
+    VcpuPrice,
+};
 pub use tally::{Event, Meter, Tally};
 pub use usage::{Batch, Entry, Kind, Usage};
