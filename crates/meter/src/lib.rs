@@ -8,6 +8,7 @@
 mod money;
 mod month;
 mod plan;
+mod price;
 mod tally;
 mod usage;
 
@@ -16,5 +17,6 @@ pub use plan::{
     Cap, CpuPrice, DurationPrice, EgressPrice, Limits, Plan, PlanError, RequestPrice, Round, SELF_HOSTED, Then,
     VcpuPrice,
 };
+pub use price::{Charge, Line, LineKind, Totals};
 pub use tally::{Event, Meter, Tally};
 pub use usage::{Batch, Entry, Kind, Usage};

@@ -111,10 +111,10 @@ pub enum Round {
 
 impl Round {
     /// The rounded duration of these events in milliseconds.
-    pub fn wall_ms(self, usage: &Usage) -> Decimal {
+    pub fn wall_ms(self, usage: &Usage) -> u64 {
         match self {
-            Self::Millisecond => Decimal::from(usage.wall_ms),
-            Self::HundredMilliseconds => Decimal::from(usage.wall_100ms) * Decimal::ONE_HUNDRED,
+            Self::Millisecond => usage.wall_ms,
+            Self::HundredMilliseconds => usage.wall_100ms.saturating_mul(100),
         }
     }
 }

@@ -9,8 +9,10 @@ use toml::de::{DeTable, DeValue};
 
 use super::PlanError;
 
-/// The most that a price may be. Together with what counters can hold it is far below what [`Decimal`] can.
-const MOST_MONEY: i64 = 1_000_000;
+/// The most that a price of one unit may be. Times all that a counter can hold, it is still less than what [`Decimal`] can.
+const MOST_PRICE: u32 = 10_000;
+/// The most that an amount may be.
+const MOST_AMOUNT: u32 = 1_000_000_000;
 /// The most decimal places that a price may have.
 const MOST_DECIMALS: u32 = 12;
 
@@ -124,8 +126,13 @@ impl<'t> Value<'t> {
         }
     }
 
-    /// An exact number of at least 0, written as a string.
-    pub(super) fn decimal(&self) -> Result<Decimal, PlanError> {
+    /// The price of a unit.
+    pub(super) fn price(&self) -> Result<Decimal, PlanError> {
+        self.decimal(MOST_PRICE)
+    }
+
+    /// An exact number from 0 to `most`, written as a string.
+    pub(super) fn decimal(&self, most: u32) -> Result<Decimal, PlanError> {
         let text = match self.value.get_ref() {
             DeValue::String(text) => text,
             DeValue::Float(float) => {
@@ -147,8 +154,8 @@ impl<'t> Value<'t> {
         let Some(number) = number.map(|number| number.normalize()) else {
             return Err(self.error(format!("\"{text}\" is no number: write digits with a dot, such as \"0.30\"")));
         };
-        if number.scale() > MOST_DECIMALS || number > Decimal::from(MOST_MONEY) {
-            let message = format!("give at most {MOST_MONEY}, with {MOST_DECIMALS} decimal places at most");
+        if number.scale() > MOST_DECIMALS || number > Decimal::from(most) {
+            let message = format!("give at most {most}, with {MOST_DECIMALS} decimal places at most");
             return Err(self.error(format!("\"{text}\" is too big or too long: {message}")));
         }
         Ok(number)
@@ -156,7 +163,7 @@ impl<'t> Value<'t> {
 
     /// An amount that people pay: whole cents.
     pub(super) fn amount(&self) -> Result<Decimal, PlanError> {
-        let amount = self.decimal()?;
+        let amount = self.decimal(MOST_AMOUNT)?;
         if amount.scale() > 2 {
             return Err(self.error("this is paid as it stands: give whole cents, two decimal places"));
         }
@@ -173,10 +180,11 @@ impl<'t> Value<'t> {
         count.ok_or_else(|| self.error(format!("{integer} is out of range: give a whole number of at least {least}")))
     }
 
-    /// The same in 32 bits.
-    pub(super) fn small_count(&self, least: u64) -> Result<u32, PlanError> {
-        let count = self.count(least)?;
-        u32::try_from(count).map_err(|_| self.error(format!("{count} is too big: give at most {}", u32::MAX)))
+    /// A whole number from 1 to `most`.
+    pub(super) fn small_count(&self, most: u32) -> Result<u32, PlanError> {
+        let count = self.count(1)?;
+        let small = u32::try_from(count).ok().filter(|small| *small <= most);
+        small.ok_or_else(|| self.error(format!("{count} is too big: give at most {most}")))
     }
 
     /// One of some words.

@@ -27,6 +27,12 @@ const LIMITS: [&str; 6] =
 /// What Cloudflare bills as requests; the others are free.
 const BILLED: [Kind; 3] = [Kind::Fetch, Kind::Scheduled, Kind::Queue];
 const WARN: [u8; 3] = [50, 80, 100];
+/// The most memory of an event, in MB.
+const MOST_MEMORY: u32 = 1_000_000;
+/// The most processors of an event.
+const MOST_PROCESSORS: u32 = 1000;
+/// More requests in a second are no limit.
+const MOST_PER_SECOND: u32 = 1_000_000;
 /// The longest name, in bytes.
 const MOST_NAME: usize = 63;
 
@@ -111,7 +117,7 @@ fn requests(top: &Table<'_>) -> Result<RequestPrice, PlanError> {
     })?;
     Ok(RequestPrice {
         included: table.need("included", "included = 10_000_000")?.count(0)?,
-        price_per_million: table.need("price_per_million", "price_per_million = \"0.30\"")?.decimal()?,
+        price_per_million: table.need("price_per_million", "price_per_million = \"0.30\"")?.price()?,
     })
 }
 
@@ -119,7 +125,7 @@ fn cpu(top: &Table<'_>) -> Result<Option<CpuPrice>, PlanError> {
     let Some(table) = top.table("cpu", &["included_ms", "price_per_million_ms"])? else { return Ok(None) };
     Ok(Some(CpuPrice {
         included_ms: table.need("included_ms", "included_ms = 30_000_000")?.count(0)?,
-        price_per_million_ms: table.need("price_per_million_ms", "price_per_million_ms = \"0.02\"")?.decimal()?,
+        price_per_million_ms: table.need("price_per_million_ms", "price_per_million_ms = \"0.02\"")?.price()?,
     }))
 }
 
@@ -127,10 +133,10 @@ fn duration(top: &Table<'_>) -> Result<Option<DurationPrice>, PlanError> {
     let Some(table) = top.table("duration", &DURATION)? else { return Ok(None) };
     let rounds = [("1ms", Round::Millisecond), ("100ms", Round::HundredMilliseconds)];
     Ok(Some(DurationPrice {
-        memory_mb: table.need("memory_mb", "memory_mb = 128")?.small_count(1)?,
+        memory_mb: table.need("memory_mb", "memory_mb = 128")?.small_count(MOST_MEMORY)?,
         round: table.need("round", "round = \"1ms\"")?.choice(&rounds)?,
         included_gb_seconds: table.need("included_gb_seconds", "included_gb_seconds = 400_000")?.count(0)?,
-        price_per_gb_second: table.need("price_per_gb_second", "price_per_gb_second = \"0.0000166667\"")?.decimal()?,
+        price_per_gb_second: table.need("price_per_gb_second", "price_per_gb_second = \"0.0000166667\"")?.price()?,
         vcpu: vcpu(&table)?,
     }))
 }
@@ -145,10 +151,10 @@ fn vcpu(table: &Table<'_>) -> Result<Option<VcpuPrice>, PlanError> {
     };
     let example = "price_per_vcpu_second = \"0.000024\"";
     Ok(Some(VcpuPrice {
-        share: share.decimal()?,
+        share: share.decimal(MOST_PROCESSORS)?,
         unit: table.get("vcpu_unit").map_or(Ok("vCPU"), |value| value.text())?.to_owned(),
         included_seconds: table.need("included_vcpu_seconds", "included_vcpu_seconds = 200_000")?.count(0)?,
-        price_per_second: table.need("price_per_vcpu_second", example)?.decimal()?,
+        price_per_second: table.need("price_per_vcpu_second", example)?.price()?,
     }))
 }
 
@@ -162,7 +168,7 @@ fn egress(top: &Table<'_>) -> Result<Option<EgressPrice>, PlanError> {
     Ok(Some(EgressPrice {
         included_gb: table.need("included_gb", "included_gb = 100")?.count(0)?,
         gb_bytes,
-        price_per_gb: table.need("price_per_gb", "price_per_gb = \"0.09\"")?.decimal()?,
+        price_per_gb: table.need("price_per_gb", "price_per_gb = \"0.09\"")?.price()?,
     }))
 }
 
@@ -198,7 +204,7 @@ fn then(table: &Table<'_>) -> Result<Then, PlanError> {
     ])?;
     let key = "throttle_per_second";
     if then == throttle {
-        let per_second = table.need(key, "throttle_per_second = 10")?.small_count(1)?;
+        let per_second = table.need(key, "throttle_per_second = 10")?.small_count(MOST_PER_SECOND)?;
         return Ok(Then::Throttle { per_second });
     }
     match table.get(key) {
