@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod invoice;
 mod money;
 mod month;
 mod plan;
@@ -12,6 +13,7 @@ mod price;
 mod tally;
 mod usage;
 
+pub use invoice::{Billing, DayShare, Invoice, InvoiceState, WorkerShare};
 pub use month::{Month, MonthError};
 pub use plan::{
     Cap, CpuPrice, DurationPrice, EgressPrice, Limits, Plan, PlanError, RequestPrice, Round, SELF_HOSTED, Then,
