@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod advisor;
 mod invoice;
 mod money;
 mod month;
@@ -13,6 +14,7 @@ mod price;
 mod tally;
 mod usage;
 
+pub use advisor::{BreakEven, Comparison, Cost, LimitKind, Observed, Offer, Vm, VmOffer, compare};
 pub use invoice::{Billing, DayShare, Invoice, InvoiceState, WorkerShare};
 pub use month::{Month, MonthError};
 pub use plan::{
