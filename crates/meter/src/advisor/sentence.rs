@@ -24,11 +24,11 @@ pub(super) fn sentence(comparison: &Comparison) -> String {
     offers.sort_by_key(|offer| offer.this_month());
     let traffic = traffic(comparison.requests_per_day);
     let Some(cheapest) = offers.first() else {
-        return format!("None of these plans serves your traffic ({traffic}).{}", carries(comparison, &vm));
+        return format!("None of these plans serves your traffic ({traffic}).{}", carries(comparison, None));
     };
     let meets = |offer: &&&Offer| !matches!(offer.break_even, None | Some(BreakEven::Never));
-    let meeting = offers.iter().find(meets).map(|offer| (offer.title.as_str(), offer.break_even));
-    let first = match meeting {
+    let meeting = offers.iter().find(meets).copied();
+    let first = match meeting.map(|offer| (&offer.title, offer.break_even)) {
         Some((title, Some(BreakEven::Above { requests_per_day, .. }))) => {
             format!("A {vm} would be cheaper than {title} above {} a day", requests(requests_per_day))
         }
@@ -39,31 +39,26 @@ pub(super) fn sentence(comparison: &Comparison) -> String {
     format!(
         "{first}; at your traffic ({traffic}) serverless costs {cost} a month ({}).{}",
         cheapest.title,
-        carries(comparison, &vm)
+        carries(comparison, meeting)
     )
 }
 
-/// What is to be said of the machine's cores, if they are not enough.
-fn carries(comparison: &Comparison, vm: &str) -> String {
-    let offer = &comparison.vm;
-    if !offer.is_enough {
+/// What is to be said of the machine's cores, if they are not enough for the traffic, or where it would be cheaper than this offer.
+fn carries(comparison: &Comparison, offer: Option<&Offer>) -> String {
+    let vm = &comparison.vm;
+    let has = cores(vm.cores.into());
+    if !vm.is_enough {
+        let needed = cores(vm.cores_needed);
         return format!(
-            " But your traffic needs about {}, each 60 % busy: a VM with {} is not enough for it.",
-            cores(offer.cores_needed),
-            cores(offer.cores.into()),
+            " But your traffic needs about {needed}, each 60 % busy: a VM with {has} is not enough for it."
         );
     }
-    let is_short = |offer: &Offer| {
-        matches!(offer.break_even, Some(BreakEven::Above { vm_is_enough: false, .. })) && !offer.is_free
-    };
-    let Some(most) = offer.most_requests_per_day.filter(|_| comparison.offers.iter().any(is_short)) else {
-        return String::new();
-    };
-    let cores = cores(offer.cores.into());
-    format!(
-        " But a {vm} with {cores} carries only about {} like yours a day: above that it takes more cores.",
-        requests(most)
-    )
+    let is_short =
+        matches!(offer.and_then(|offer| offer.break_even), Some(BreakEven::Above { vm_is_enough: false, .. }));
+    match vm.most_requests_per_day.filter(|_| is_short) {
+        Some(most) => format!(" But a VM with {has} carries only about {} like yours a day.", requests(most)),
+        None => String::new(),
+    }
 }
 
 fn traffic(requests_per_day: u64) -> String {
