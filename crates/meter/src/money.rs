@@ -17,9 +17,14 @@ pub(crate) fn plain(number: Decimal) -> String {
     number.normalize().to_string()
 }
 
-/// To the cent; half a cent goes up, as on any till. No amount here is negative.
+/// To the cent; half a cent goes up, as on any till.
 pub(crate) fn to_cents(amount: Decimal) -> Decimal {
-    amount.round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero)
+    rounded(amount, 2)
+}
+
+/// To so many decimal places; half of the last one goes up. No number here is negative.
+pub(crate) fn rounded(number: Decimal, places: u32) -> Decimal {
+    number.round_dp_with_strategy(places, RoundingStrategy::MidpointAwayFromZero)
 }
 
 /// An amount with its currency as people write it: "5.00 $", "5.00 CHF".

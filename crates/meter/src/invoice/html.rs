@@ -5,7 +5,7 @@ use std::fmt;
 use rust_decimal::Decimal;
 
 use super::{Invoice, InvoiceState};
-use crate::money::{exact, grouped, plain, with_currency};
+use crate::money::{exact, grouped, plain, rounded, with_currency};
 use crate::{LineKind, Usage};
 
 const STYLE: &str = include_str!("page.css");
@@ -152,7 +152,7 @@ fn amount(amount: Decimal) -> String {
 }
 
 fn shown(quantity: Decimal) -> String {
-    grouped(&plain(quantity.round_dp(SHOWN_DECIMALS)))
+    grouped(&plain(rounded(quantity, SHOWN_DECIMALS)))
 }
 
 fn said_per(per: u32) -> String {
@@ -161,16 +161,22 @@ fn said_per(per: u32) -> String {
 
 /// Bytes with one decimal place, in units of a thousand.
 fn bytes(bytes: u64) -> String {
-    const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
     if bytes < 1000 {
         return format!("{bytes} <small>B</small>");
     }
-    // 1,000,000 is the first that is no longer a number of kB, and so on.
-    let index = (bytes.ilog10() as usize / 3 - 1).min(UNITS.len() - 1);
-    let size = Decimal::from(10_u64.pow(3 * (index as u32 + 1)));
-    let mut number = (Decimal::from(bytes) / size).round_dp(1);
+    let mut number = Decimal::from(bytes);
+    let mut unit = "B";
+    for larger in ["kB", "MB", "GB", "TB", "PB", "EB"] {
+        // What is rounded to a thousand is one of the next.
+        if rounded(number, 1) < Decimal::ONE_THOUSAND {
+            break;
+        }
+        number /= Decimal::ONE_THOUSAND;
+        unit = larger;
+    }
+    let mut number = rounded(number, 1);
     number.rescale(1);
-    format!("{number} <small>{}</small>", UNITS[index])
+    format!("{number} <small>{unit}</small>")
 }
 
 #[cfg(test)]
@@ -199,6 +205,7 @@ mod tests {
             (1000, "1.0 kB"),
             (1_550_000, "1.6 MB"),
             (999_940_000, "999.9 MB"),
+            (999_960_000, "1.0 GB"),
             (5_000_000_000, "5.0 GB"),
             (u64::MAX, "18.4 EB"),
         ] {

@@ -55,8 +55,7 @@ impl<'t> Table<'t> {
     }
 
     fn with_known(self, known: &[&str]) -> Result<Self, PlanError> {
-        let mut unknown: Vec<_> =
-            self.entries.keys().filter(|key| !known.contains(&&*key.get_ref().as_ref())).collect();
+        let mut unknown: Vec<_> = self.entries.keys().filter(|key| !known.contains(&key.get_ref().as_ref())).collect();
         unknown.sort_by_key(|key| key.span().start);
         let Some(key) = unknown.first() else { return Ok(self) };
         let message = match nearest(key.get_ref(), known.iter().copied()) {
