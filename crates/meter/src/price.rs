@@ -178,7 +178,7 @@ impl LineKind {
     /// Its name for people.
     pub const fn title(self) -> &'static str {
         match self {
-            Self::Base => "Base price of the month",
+            Self::Base => "Base price",
             Self::Requests => "Requests",
             Self::Cpu => "CPU time",
             Self::Duration => "Duration, memory",

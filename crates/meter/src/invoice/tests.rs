@@ -138,7 +138,7 @@ fn the_page_needs_nothing_and_shows_all() {
         "<dt>Month</dt><dd>July 2026</dd>",
         "<dt>Issued</dt><dd>2026-08-01 09:05 UTC</dd>",
         "<dt>State</dt><dd>Final</dd>",
-        "<tr><th scope=\"row\">Base price of the month</th><td></td><td></td><td></td><td>5.00 <small>per month</small></td><td>5.00</td></tr>",
+        "<tr><th scope=\"row\">Base price</th><td></td><td></td><td></td><td>5.00 <small>per month</small></td><td>5.00</td></tr>",
         "<tr><th scope=\"row\">Requests</th><td>15,000,000 <small>requests</small></td><td>10,000,000</td><td>5,000,000</td>\
          <td>0.30 <small>per million requests</small></td><td>1.50</td></tr>",
         "<tr><th scope=\"row\" colspan=\"5\">Total</th><td>8.00 $</td></tr>",
