@@ -5,12 +5,26 @@
 
 #![forbid(unsafe_code)]
 
+mod advisor;
+mod invoice;
 mod ledger;
+mod money;
+mod month;
+mod plan;
+mod price;
 mod report;
 mod tally;
 mod usage;
 
+pub use advisor::{BreakEven, Comparison, Cost, LimitKind, Observed, Offer, Vm, VmOffer, compare};
+pub use invoice::{Billing, DayShare, Invoice, InvoiceState, WorkerShare};
 pub use ledger::{Damage, Ledger, LedgerError, Minute, Verification, verify};
+pub use month::{Month, MonthError};
+pub use plan::{
+    Cap, CpuPrice, DurationPrice, EgressPrice, Limits, Plan, PlanError, RequestPrice, Round, SELF_HOSTED, Then,
+    VcpuPrice,
+};
+pub use price::{Charge, Line, LineKind, Totals};
 pub use report::{By, Question, Report, Reporter, Row};
 pub use tally::{Event, Meter, Tally};
 pub use usage::{Batch, Entry, Kind, Usage};

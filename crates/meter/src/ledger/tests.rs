@@ -1,3 +1,5 @@
+//! Crashes, damage, clocks that jump: what is acknowledged is there once, and what is not as it was written is found.
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,3 +1,5 @@
+//! What is counted is told, and told once.
+
 use std::sync::Arc;
 use std::time::Duration;
 
