@@ -173,6 +173,14 @@ impl InvoiceState {
     }
 }
 
+/// What each Worker's usage of a month costs, as an invoice has it.
+pub(crate) fn shares_of(plan: &Plan, by_worker: &BTreeMap<String, Totals>) -> BTreeMap<String, Decimal> {
+    let mut sum = Totals::default();
+    by_worker.values().for_each(|totals| sum.add_all(totals));
+    let amounts = shares(plan, &plan.charge(&sum).lines, &by_worker.values().collect::<Vec<_>>());
+    by_worker.keys().cloned().zip(amounts).collect()
+}
+
 /// The account's id is hashed: it may be long, and it does not have to be on paper twice.
 fn number(account_id: &str, period: Month) -> String {
     let hash = blake3::hash(account_id.as_bytes()).to_hex();

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod advisor;
+mod books;
 mod invoice;
 mod ledger;
 mod money;
@@ -14,9 +15,11 @@ mod plan;
 mod price;
 mod report;
 mod tally;
+mod terms;
 mod usage;
 
 pub use advisor::{BreakEven, Comparison, Cost, LimitKind, Observed, Offer, Vm, VmOffer, compare};
+pub use books::{Books, Measure, MeasureKind, Standing, Verdict};
 pub use invoice::{Billing, DayShare, Invoice, InvoiceState, WorkerShare};
 pub use ledger::{Damage, Ledger, LedgerError, Minute, Verification, verify};
 pub use month::{Month, MonthError};
@@ -27,4 +30,5 @@ pub use plan::{
 pub use price::{Charge, Line, LineKind, Totals};
 pub use report::{By, Question, Report, Reporter, Row};
 pub use tally::{Event, Meter, Tally};
+pub use terms::{Beyond, SpendCap, Terms, TermsError, WorkerTerms};
 pub use usage::{Batch, Entry, Kind, Usage};
