@@ -3,6 +3,7 @@
 
 mod account;
 mod addresses;
+mod billing;
 mod master_key;
 mod records;
 mod secrets;
@@ -26,7 +27,7 @@ use skep_worker::Secret;
 
 use crate::error::{AUTHENTICATION, Error, Result};
 use crate::form::Form;
-use crate::http::Http;
+use crate::http::{Answer, Http};
 use crate::platform::{Platform, PlatformUrl};
 
 pub use account::NewToken;
@@ -78,6 +79,8 @@ pub(crate) enum Root {
     Cloudflare,
     /// `/skep/v1/accounts/{account}`
     Own,
+    /// `/skep/v1`
+    OwnTop,
 }
 
 /// A segment of a path.
@@ -136,6 +139,7 @@ impl Api {
             Root::Account => format!("/client/v4/accounts/{account}{path}"),
             Root::Cloudflare => format!("/client/v4{path}"),
             Root::Own => format!("/skep/v1/accounts/{account}{path}"),
+            Root::OwnTop => format!("/skep/v1{path}"),
         }
     }
 
@@ -168,8 +172,22 @@ impl Api {
         Ok(all)
     }
 
+    /// Calls the API for a text that is in no envelope.
+    pub(crate) async fn text(&self, method: Method, root: Root, path: &str, sent: Sent) -> Result<String> {
+        let (url, answer) = self.exchange(Call { method, path: self.path(root, path), sent, bearer: None }).await?;
+        if !(200..300).contains(&answer.status) {
+            return result(&url, answer.status, &answer.body);
+        }
+        Ok(String::from_utf8_lossy(&answer.body).into_owned())
+    }
+
     /// Calls the API, and takes the result out of its envelope.
     pub(crate) async fn call<T: DeserializeOwned>(&self, call: Call) -> Result<T> {
+        let (url, answer) = self.exchange(call).await?;
+        result(&url, answer.status, &answer.body)
+    }
+
+    async fn exchange(&self, call: Call) -> Result<(String, Answer)> {
         let url = format!("{}{}", self.url, call.path);
         let (content_type, body) = match call.sent {
             Sent::Nothing => (None, Bytes::new()),
@@ -193,7 +211,7 @@ impl Api {
             .map_err(|error| Error::Url { text: self.url.to_string(), reason: error.to_string() })?;
         let unreachable = |reason| Error::Unreachable { url: self.url.to_string(), reason };
         let answer = self.http.send(request).await.map_err(unreachable)?;
-        result(&url, answer.status, &answer.body)
+        Ok((url, answer))
     }
 }
 

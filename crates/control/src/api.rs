@@ -2,6 +2,7 @@
 
 mod addresses;
 mod assets;
+mod billing;
 mod crons;
 mod deployments;
 mod domains;
@@ -43,6 +44,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         crons::endpoints(),
         domains::endpoints(),
         usage::endpoints(),
+        billing::endpoints(),
     ]
     .concat()
 }

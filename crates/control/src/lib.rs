@@ -20,8 +20,8 @@ mod upload;
 pub use endpoint::{Access, Endpoint};
 pub use openapi::document;
 pub use runtime::{
-    Bills, Checking, Crons, Preparation, Proofs, Ran, Reading, Rotated, Rotating, RotationError, Rotations, Running,
-    Runtime, Started, Trial, TrialFailure, Trials, Unproved,
+    Bills, Checking, Crons, Invoiced, Owner, Preparation, Proofs, Ran, Reading, Rotated, Rotating, RotationError,
+    Rotations, Running, Runtime, Stands, Started, Trial, TrialFailure, Trials, Unproved,
 };
 pub use server::{Addresses, Control};
 pub use upload::read_upload;

@@ -5,9 +5,10 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use skep_meter::{Question, Report, Verification};
+use serde_json::Value;
+use skep_meter::{Comparison, Month, Plan, Question, Report, Standing, Terms, Verification, Vm};
 use skep_observe::Tails;
-use skep_store::{Actor, Resealed};
+use skep_store::{Actor, Resealed, Timestamp};
 use skep_worker::Version;
 use uuid::Uuid;
 
@@ -81,8 +82,56 @@ pub trait Crons: Send + Sync {
 /// What is read of the ledger, or why it cannot be, in words.
 pub type Reading<'b, T> = Pin<Box<dyn Future<Output = Result<T, String>> + Send + 'b>>;
 
-/// Knows what was used.
+/// Whose invoice it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// The account's id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Since when it is there.
+    pub since: Timestamp,
+}
+
+/// Where an account stands.
+#[derive(Clone, Debug)]
+pub struct Stands {
+    /// Its plan.
+    pub plan: Plan,
+    /// Its terms.
+    pub terms: Terms,
+    /// What it has used of what it may use.
+    pub standing: Standing,
+}
+
+/// An invoice.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Invoiced {
+    /// As JSON.
+    pub document: Value,
+    /// As CSV.
+    pub csv: String,
+    /// As a page to read and to print.
+    pub html: String,
+}
+
+/// Knows what was used, and what that costs.
 pub trait Bills: Send + Sync {
+    /// The plans that there are.
+    fn plans(&self) -> &[Plan];
+
+    /// Where an account stands.
+    fn stands(&self, account: &str) -> Stands;
+
+    /// An account's plan or terms have changed in the store. When this is done, it holds.
+    fn agreed<'b>(&'b self, account: &'b str) -> Reading<'b, ()>;
+
+    /// An account's invoice of a month. One of a month that is over does not change any more.
+    fn invoice<'b>(&'b self, owner: &'b Owner, month: Month) -> Reading<'b, Invoiced>;
+
+    /// What the same traffic would cost elsewhere.
+    fn compare<'b>(&'b self, owner: &'b Owner, month: Month, vm: Vm) -> Reading<'b, Comparison>;
+
     /// What was used, added up.
     fn report(&self, question: Question) -> Reading<'_, Report>;
 

@@ -31,6 +31,8 @@ pub struct Failure {
     pub stack: String,
     /// The limit that was exceeded, if it was one.
     pub limit: Option<LimitExceeded>,
+    /// After how many seconds it may be better, if that is known.
+    pub retry_after: Option<u32>,
 }
 
 impl Failure {
@@ -43,6 +45,7 @@ impl Failure {
             message: message.into(),
             stack: stack.into(),
             limit: None,
+            retry_after: None,
         }
     }
 
@@ -55,12 +58,18 @@ impl Failure {
             message: format!("{exceeded}."),
             stack: String::new(),
             limit: Some(exceeded),
+            retry_after: None,
         }
     }
 
     /// The Worker's isolates are all busy, and the event waits no longer.
     pub fn overloaded(exceeded: LimitExceeded) -> Self {
-        Self { code: ErrorCode::Overloaded, ..Self::limit(exceeded) }
+        Self { code: ErrorCode::Overloaded, retry_after: Some(1), ..Self::limit(exceeded) }
+    }
+
+    /// The account, or the Worker, has used what it may use. `reason` is for everybody who asks.
+    pub fn over_quota(reason: impl Into<String>, retry_after: u32) -> Self {
+        Self { code: ErrorCode::OverQuota, retry_after: Some(retry_after), ..Self::unusable(reason) }
     }
 
     /// The Worker's code can never answer: nothing is pending that its handler waits for.
@@ -85,6 +94,7 @@ impl Failure {
             message: message.into(),
             stack: String::new(),
             limit: None,
+            retry_after: None,
         }
     }
 

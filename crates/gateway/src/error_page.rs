@@ -54,13 +54,16 @@ pub fn error_page(failure: &Failure, detail: Option<&str>) -> Response {
         ErrorCode::ScriptUnusable => {
             "The Worker for this address cannot handle this request. If you are its author, its log says why."
         }
+        // It is the platform's own sentence, for whoever asks.
+        ErrorCode::OverQuota => &failure.message,
         ErrorCode::Overloaded => {
             "The Worker for this address has more requests than it can handle. Try again in a moment. If you are its author, its log says which limit was reached."
         }
     };
     let mut response = Page { status, title: &title, message, detail }.response();
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    let retry_after = failure.retry_after.or((status == StatusCode::SERVICE_UNAVAILABLE).then_some(1));
+    if let Some(seconds) = retry_after {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
 }

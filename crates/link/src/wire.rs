@@ -217,6 +217,15 @@ pub enum Notice {
         /// Whether anybody watches.
         on: bool,
     },
+    /// What becomes of requests of an account, or of one of its Workers.
+    Limited {
+        /// The account's id.
+        account: String,
+        /// The Worker's name. Nothing: all of them.
+        worker: Option<String>,
+        /// What. Nothing: they are served.
+        gate: Option<Gate>,
+    },
     /// Where a version runs.
     Runs {
         /// The version.
@@ -224,6 +233,17 @@ pub enum Notice {
         /// Where.
         place: Place,
     },
+}
+
+/// What becomes of requests of who has used what he may use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gate {
+    /// Requests that are served each second. 0: none.
+    pub per_second: u32,
+    /// Why, for who is refused.
+    pub reason: String,
+    /// Until when, in seconds since 1970, if nobody changes anything.
+    pub until: i64,
 }
 
 /// Where a version runs.

@@ -35,6 +35,7 @@ async fn slot(pool: Arc<Pool>, account: Arc<str>, target: &ServiceTarget) -> Res
         Some(loaded) => loaded,
         None => pool.load(&worker, version).await?,
     };
+    pool.admit(&loaded)?;
     loaded.slot.clone().ok_or_else(|| {
         Failure::unusable(format!("The Worker \"{}\" has static assets only, and no code", target.worker))
     })

@@ -10,6 +10,7 @@
 mod bindings;
 mod choose;
 mod directory;
+mod gates;
 pub mod keep_alive;
 mod places;
 mod pool;
@@ -19,6 +20,7 @@ mod tend;
 
 pub use choose::{Choice, choose};
 pub use directory::{Directory, Found, Worker};
+pub use gates::{Gate, Gates};
 pub use places::{Place, Places};
 pub use pool::{Answered, Environment, Loaded, Observers, Pool};
 pub use source::{Asking, Source, SourceError};

@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use crate::bindings::Bindings;
 use crate::directory::{Directory, Found, Worker};
+use crate::gates::Gates;
 use crate::keep_alive::IdleTimes;
 use crate::places::{Place, Places};
 use crate::source::{Reader, Source, SourceError};
@@ -60,6 +61,8 @@ pub struct Loaded {
     pub(crate) worker: Uuid,
     /// Whose it is.
     pub(crate) account: Arc<str>,
+    /// The Worker's name.
+    pub(crate) name: Arc<str>,
     /// Where requests go that its code answers. Nothing when it is assets only.
     pub(crate) slot: Option<Arc<Slot>>,
     /// Its static assets.
@@ -94,6 +97,7 @@ pub struct Pool {
     pub(crate) caches: HashMap<Uuid, Arc<MemoryCache>>,
     assets: Server,
     rates: Rates,
+    gates: Gates,
     /// The pool itself, for what isolates hold of it.
     own: Weak<Self>,
     begun: Instant,
@@ -118,6 +122,7 @@ impl Pool {
             caches: HashMap::new(),
             assets: Server::new(Arc::new(contents), ASSET_BYTES),
             rates: Rates::default(),
+            gates: Gates::default(),
             own: Weak::clone(own),
             begun: Instant::now(),
         })
@@ -135,6 +140,11 @@ impl Pool {
     /// Where versions run that may not run here.
     pub fn places(&self) -> &Places {
         &self.environment.places
+    }
+
+    /// Accounts and Workers that have used what they may use.
+    pub fn gates(&self) -> &Gates {
+        &self.gates
     }
 
     /// The directory of Workers.
@@ -250,8 +260,15 @@ impl Pool {
             slot.grow();
             Some(slot)
         };
-        let loaded =
-            Arc::new(Loaded { worker: worker.id, account, slot, site, tally, used: AtomicU64::new(self.now()) });
+        let loaded = Arc::new(Loaded {
+            worker: worker.id,
+            account,
+            name: Arc::clone(&worker.name),
+            slot,
+            site,
+            tally,
+            used: AtomicU64::new(self.now()),
+        });
         self.versions.pin().insert(version, Arc::clone(&loaded));
         self.was_away(worker.id);
         Ok(loaded)
@@ -326,9 +343,10 @@ impl Pool {
             Some(Answer::Pending(pending)) => {
                 Begun::Reading(Box::new(pending), Arc::clone(&loaded.tally), Instant::now())
             }
-            Some(Answer::Worker(_)) | None => match &loaded.slot {
-                Some(slot) => Begun::Fetching(Arc::clone(slot).fetch(request)),
-                None => Begun::Nobody,
+            Some(Answer::Worker(_)) | None => match (&loaded.slot, self.admit(loaded)) {
+                (_, Err(refused)) => Begun::Refused(Box::new(refused)),
+                (Some(slot), Ok(())) => Begun::Fetching(Arc::clone(slot).fetch(request)),
+                (None, Ok(())) => Begun::Nobody,
             },
         };
         Answered::Later(async move {
@@ -339,11 +357,17 @@ impl Pool {
                     count_asset(&tally, &response, begun);
                     Ok(response)
                 }
+                Begun::Refused(refused) => Err(*refused),
                 Begun::Nobody => {
                     Err(Failure::unusable("The Worker has static assets only, and no code that could answer"))
                 }
             }
         })
+    }
+
+    /// Lets a Worker's code run, if its account and it may use more.
+    pub(crate) fn admit(&self, loaded: &Loaded) -> Result<(), Failure> {
+        self.gates.pass(&loaded.account, &loaded.name)
     }
 
     /// The newest version that answers at an address of its own. Nothing if there is none, and for an address of a Worker.
@@ -363,6 +387,7 @@ impl Pool {
         let version = largest.ok_or("nothing is deployed")?.version_id;
         let loaded = self.load(worker, version).await.map_err(|error| error.to_string())?;
         let slot = loaded.slot.as_ref().ok_or("the Worker has static assets only, and no scheduled handler")?;
+        self.admit(&loaded).map_err(|refused| refused.message)?;
         slot.scheduled(cron, due).await.map_err(|failure| failure.to_string())?;
         Ok(())
     }
@@ -423,6 +448,7 @@ enum Begun<F> {
     Fetching(F),
     /// A static asset is read, whose answer is counted; since then.
     Reading(Box<skep_assets::Pending>, Arc<Tally>, Instant),
+    Refused(Box<Failure>),
     Nobody,
 }
 

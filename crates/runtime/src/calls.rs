@@ -7,7 +7,7 @@ use skep_exchange::{Body, Request, Response};
 use skep_gateway::{Answering, Handler};
 use skep_link::answer;
 use skep_link::wire::{self, Notice};
-use skep_pool::{Place, Pool};
+use skep_pool::{Gate, Place, Pool};
 use uuid::Uuid;
 
 use crate::eyes::Eyes;
@@ -75,6 +75,10 @@ impl Calls {
             match notice {
                 Notice::Changes(changes) => self.pool.directory().apply(&changes),
                 Notice::Watched { account, worker, on } => self.eyes.watch(&account, &worker, on),
+                Notice::Limited { account, worker, gate } => {
+                    let gate = gate.map(|wire::Gate { per_second, reason, until }| Gate { per_second, reason, until });
+                    self.pool.gates().set(&account, worker.as_deref(), gate);
+                }
                 Notice::Runs { version, place } => {
                     let place = match place {
                         wire::Place::Here => Place::Here,

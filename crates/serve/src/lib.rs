@@ -56,6 +56,7 @@ use crate::runtimes::{Doors, Runtimes};
 use crate::source::Stored;
 
 pub use first::lock;
+pub use metering::PlansError;
 pub use service::{Service, ServiceError};
 pub use settings::{Given, MasterKey, Settings, SettingsError};
 
@@ -93,6 +94,9 @@ pub enum ServeError {
     /// What is used cannot be written down.
     #[error(transparent)]
     Ledger(#[from] skep_meter::LedgerError),
+    /// A plan is none.
+    #[error(transparent)]
+    Plans(#[from] PlansError),
     /// The certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -148,10 +152,10 @@ async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), Se
 
     let directory = Arc::new(Directory::new(&settings.domain));
     let tails = Tails::start()?;
-    let metering = Metering::open(&settings.data_dir, Arc::clone(&tell))?;
     let setup = setup(settings, &addresses)?;
     let (runtimes, waiting) =
         Runtimes::new(setup, store.clone(), Arc::clone(&directory), tails.clone(), Arc::clone(&tell));
+    let metering = Metering::open(settings, store.clone(), Arc::clone(&runtimes), Arc::clone(&tell)).await?;
     let (changed, listening) = (Arc::new(Notify::new()), Arc::clone(&runtimes));
     let notifying = Arc::clone(&changed);
     let listener = move |changes: &[Change]| {
@@ -204,6 +208,7 @@ async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), Se
     });
     let eyes = Eyes::new(tails, Arc::clone(&runtimes));
     tokio::spawn(Arc::clone(&metering).tend());
+    tokio::spawn(metering.look());
     tokio::spawn(unused::run(store.clone(), Arc::clone(&tell)));
     tokio::spawn(promote::run(store.clone(), eyes, changed, Arc::clone(&tell)));
     tokio::spawn(cron::run(Arc::clone(&runtimes), Arc::clone(&directory), store.clone(), Arc::clone(&tell)));

@@ -110,6 +110,11 @@ impl Runtimes {
         self.feed.settled().await;
     }
 
+    /// What becomes of requests of an account, or of one of its Workers, from now on. Nothing: they are served.
+    pub(crate) fn limit(&self, account: &str, worker: Option<&str>, gate: Option<&wire::Gate>) {
+        self.feed.limit(account, worker, gate);
+    }
+
     /// Where clients' connections are held.
     pub(crate) fn clients(&self) -> &Clients {
         &self.clients

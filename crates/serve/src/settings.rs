@@ -58,6 +58,10 @@ pub struct Settings {
     pub listen_metrics: Vec<(String, u16)>,
     /// Whether processes that run Workers give up what they do not need.
     pub sandbox: bool,
+    /// The folder of plans, beside those of the program.
+    pub plans: Option<PathBuf>,
+    /// The plan of accounts that were given none.
+    pub plan: String,
 }
 
 /// Where the master key comes from.
@@ -151,6 +155,10 @@ pub struct Given {
     pub listen_metrics: Option<Vec<String>>,
     /// `--sandbox`
     pub sandbox: Option<bool>,
+    /// `--plans`
+    pub plans: Option<PathBuf>,
+    /// `--plan`
+    pub plan: Option<String>,
 }
 
 impl Given {
@@ -194,6 +202,8 @@ impl Given {
             isolates_per_account: self.isolates_per_account.or(other.isolates_per_account),
             listen_metrics: self.listen_metrics.or(other.listen_metrics),
             sandbox: self.sandbox.or(other.sandbox),
+            plans: self.plans.or(other.plans),
+            plan: self.plan.or(other.plan),
         }
     }
 
@@ -258,6 +268,8 @@ impl Given {
             capacity,
             listen_metrics,
             sandbox: self.sandbox.unwrap_or(true),
+            plans: self.plans,
+            plan: self.plan.unwrap_or_else(|| skep_meter::SELF_HOSTED.to_owned()),
         })
     }
 }

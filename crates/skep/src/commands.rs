@@ -1,5 +1,6 @@
 //! One file for each command.
 
+pub(crate) mod billing;
 pub(crate) mod completions;
 mod connection;
 pub(crate) mod cron;
@@ -10,6 +11,7 @@ pub(crate) mod dev;
 pub(crate) mod domains;
 pub(crate) mod env;
 pub(crate) mod init;
+pub(crate) mod invoice;
 pub(crate) mod login;
 pub(crate) mod logout;
 pub(crate) mod man;

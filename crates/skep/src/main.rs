@@ -11,8 +11,8 @@ use std::time::Instant;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::commands::{
-    completions, cron, delete, deploy, deployments, dev, domains, env, init, login, logout, man, master_key, open,
-    rollback, routes, runtime, secret, serve, service, tail, token, types, usage, versions, whoami,
+    billing, completions, cron, delete, deploy, deployments, dev, domains, env, init, invoice, login, logout, man,
+    master_key, open, rollback, routes, runtime, secret, serve, service, tail, token, types, usage, versions, whoami,
 };
 
 /// A request is allocated on one thread and freed on another, which glibc's allocator is slow at.
@@ -46,6 +46,8 @@ enum Command {
     Logout(logout::Arguments),
     Whoami(whoami::Arguments),
     Usage(usage::Arguments),
+    Billing(billing::Arguments),
+    Invoice(invoice::Arguments),
     Token(token::Arguments),
     MasterKey(master_key::Arguments),
     Env(env::Arguments),
@@ -81,6 +83,8 @@ fn main() -> ExitCode {
         Command::Logout(arguments) => logout::run(&arguments),
         Command::Whoami(arguments) => whoami::run(&arguments),
         Command::Usage(arguments) => usage::run(&arguments),
+        Command::Billing(arguments) => billing::run(&arguments),
+        Command::Invoice(arguments) => invoice::run(&arguments),
         Command::Token(arguments) => token::run(&arguments),
         Command::MasterKey(arguments) => master_key::run(&arguments),
         Command::Env(arguments) => env::run(&arguments),

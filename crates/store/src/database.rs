@@ -21,7 +21,12 @@ const BUSY: Duration = Duration::from_secs(5);
 /// Connections that read.
 const READERS: u32 = 4;
 /// The scripts that make the database, oldest first. What has run somewhere is never changed: another one is added.
-const SCHEMAS: &[&str] = &[include_str!("schema.sql"), include_str!("promotions.sql"), include_str!("unused.sql")];
+const SCHEMAS: &[&str] = &[
+    include_str!("schema.sql"),
+    include_str!("promotions.sql"),
+    include_str!("unused.sql"),
+    include_str!("billing.sql"),
+];
 
 /// The store. Cheap to clone.
 #[derive(Clone)]

@@ -14,6 +14,7 @@
 mod accounts;
 mod assets;
 mod audit;
+mod billing;
 mod cron;
 mod database;
 mod domains;
@@ -37,6 +38,7 @@ mod workers;
 pub use accounts::{Account, Member};
 pub use assets::AssetContent;
 pub use audit::{Actor, AuditEntry};
+pub use billing::{Agreement, FinalInvoice};
 pub use cron::{Cron, CronError};
 pub use database::Store;
 pub use domains::{Domain, Route, Zone};

@@ -148,12 +148,15 @@ pub enum ErrorCode {
     ExceededLimit,
     /// 1104: the Worker has no handler for this event, or could not be started.
     ScriptUnusable,
+    /// 1027: the account, or the Worker, has used what it may use.
+    OverQuota,
     /// 1200: too many requests wait for the Worker already, or this one has waited for too long.
     Overloaded,
 }
 
 impl ErrorCode {
-    const ALL: [Self; 4] = [Self::Exception, Self::ExceededLimit, Self::ScriptUnusable, Self::Overloaded];
+    const ALL: [Self; 5] =
+        [Self::Exception, Self::ExceededLimit, Self::ScriptUnusable, Self::OverQuota, Self::Overloaded];
 
     /// Cloudflare's number.
     pub const fn number(self) -> u16 {
@@ -161,6 +164,7 @@ impl ErrorCode {
             Self::Exception => 1101,
             Self::ExceededLimit => 1102,
             Self::ScriptUnusable => 1104,
+            Self::OverQuota => 1027,
             Self::Overloaded => 1200,
         }
     }
@@ -170,6 +174,7 @@ impl ErrorCode {
         match self {
             Self::ExceededLimit | Self::Overloaded => 503,
             Self::Exception | Self::ScriptUnusable => 500,
+            Self::OverQuota => 429,
         }
     }
 
@@ -179,6 +184,7 @@ impl ErrorCode {
             Self::Exception => "Worker threw exception",
             Self::ExceededLimit => "Worker exceeded resource limits",
             Self::ScriptUnusable => "Worker could not be run",
+            Self::OverQuota => "This website has been temporarily rate limited",
             Self::Overloaded => "Too many requests are waiting for this Worker",
         }
     }

@@ -1,10 +1,14 @@
 //! In place of those who run Workers: nothing is run.
 
+use std::time::Duration;
+
 use skep_control::{
-    Bills, Checking, Crons, Preparation, Proofs, Reading, Rotated, Rotating, RotationError, Rotations, Running,
-    Runtime, Started, Trial, Trials, Unproved,
+    Bills, Checking, Crons, Invoiced, Owner, Preparation, Proofs, Reading, Rotated, Rotating, RotationError, Rotations,
+    Running, Runtime, Stands, Started, Trial, Trials, Unproved,
 };
-use skep_meter::{Question, Report, Reporter, Verification};
+use skep_meter::{
+    Comparison, Month, Observed, Plan, Question, Report, Reporter, Standing, Terms, Totals, Verification, Vm, compare,
+};
 use skep_observe::Tails;
 use skep_store::{Actor, MasterKeys, Store};
 use skep_worker::Version;
@@ -68,6 +72,29 @@ impl Rotations for InMemory {
 struct Unused;
 
 impl Bills for Unused {
+    fn plans(&self) -> &[Plan] {
+        Plan::shipped()
+    }
+
+    fn stands(&self, _: &str) -> Stands {
+        Stands { plan: Plan::shipped()[0].clone(), terms: Terms::default(), standing: Standing::default() }
+    }
+
+    fn agreed<'b>(&'b self, _: &'b str) -> Reading<'b, ()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn invoice<'b>(&'b self, _: &'b Owner, _: Month) -> Reading<'b, Invoiced> {
+        let nothing = Invoiced { document: serde_json::json!({}), csv: String::new(), html: String::new() };
+        Box::pin(std::future::ready(Ok(nothing)))
+    }
+
+    fn compare<'b>(&'b self, _: &'b Owner, month: Month, vm: Vm) -> Reading<'b, Comparison> {
+        let (usage, plans) = (Totals::default(), Plan::shipped());
+        let observed = Observed { usage: &usage, month, covered: Duration::ZERO };
+        Box::pin(std::future::ready(Ok(compare(&observed, plans, &vm, &plans[0]))))
+    }
+
     fn report(&self, question: Question) -> Reading<'_, Report> {
         Box::pin(std::future::ready(Ok(Reporter::new(question).finish())))
     }

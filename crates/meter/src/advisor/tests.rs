@@ -1,3 +1,5 @@
+//! Five shapes of traffic, whose figures were worked out by hand.
+
 use std::time::Duration;
 
 use rust_decimal::Decimal;

@@ -1,3 +1,5 @@
+//! Invoices add up, are the same each time, and show every name as it is, harmlessly.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;

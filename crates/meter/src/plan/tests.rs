@@ -1,3 +1,5 @@
+//! Plans that are read, and every mistake with its line and key.
+
 use rust_decimal::Decimal;
 
 use super::{Plan, Round, Then};

@@ -1,3 +1,5 @@
+//! Charges as the price lists have them, and what holds for any usage.
+
 use proptest::prelude::*;
 use rust_decimal::Decimal;
 use skep_worker::Outcome;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use skep_link::wire::{Notice, Place};
+use skep_link::wire::{Gate, Notice, Place};
 use skep_link::{CallError, Peer};
 use skep_observe::Tails;
 use skep_pool::Directory;
@@ -32,6 +32,8 @@ pub(crate) struct Feed {
 struct Told {
     queues: HashMap<u64, Queue>,
     places: HashMap<Uuid, Place>,
+    /// By account, and by Worker where it is one's own.
+    gates: HashMap<(String, Option<String>), Gate>,
 }
 
 struct Queue {
@@ -87,6 +89,17 @@ impl Feed {
         told.tell(&Notice::Runs { version, place: place.clone() });
     }
 
+    /// What becomes of requests of an account, or of one of its Workers, from now on. Nothing: they are served.
+    pub(crate) fn limit(&self, account: &str, worker: Option<&str>, gate: Option<&Gate>) {
+        let mut told = self.told();
+        let key = (account.to_owned(), worker.map(str::to_owned));
+        match gate {
+            Some(gate) => drop(told.gates.insert(key.clone(), gate.clone())),
+            None => drop(told.gates.remove(&key)),
+        }
+        told.tell(&Notice::Limited { account: key.0, worker: key.1, gate: gate.cloned() });
+    }
+
     /// Where a version runs.
     pub(crate) fn placed(&self, version: Uuid) -> Place {
         self.told().places.get(&version).cloned().unwrap_or(Place::Here)
@@ -102,8 +115,13 @@ impl Feed {
         let watched = watched.map(|(account, worker)| Notice::Watched { account, worker, on: true });
         let places = told.places.iter();
         let places = places.map(|(version, place)| Notice::Runs { version: *version, place: place.clone() });
+        let gates = told.gates.iter().map(|((account, worker), gate)| Notice::Limited {
+            account: account.clone(),
+            worker: worker.clone(),
+            gate: Some(gate.clone()),
+        });
         // There is room: nothing else is in the queue.
-        for notice in watched.chain(places) {
+        for notice in watched.chain(places).chain(gates) {
             queue.tell(&notice);
         }
         told.queues.insert(process, queue);

@@ -98,6 +98,12 @@ pub(crate) struct Arguments {
     /// Whether processes that run Workers give up what they do not need: system calls, files, ports [default: true]
     #[arg(long, value_name = "BOOL", env = "SKEP_SANDBOX", num_args = 0..=1, default_missing_value = "true")]
     sandbox: Option<bool>,
+    /// A folder of plans, one file of TOML for each, beside those that Skep brings
+    #[arg(long, value_name = "FOLDER", env = "SKEP_PLANS", help_heading = "Usage")]
+    plans: Option<PathBuf>,
+    /// The plan of accounts that were given none: self-hosted, if nobody says
+    #[arg(long, value_name = "NAME", env = "SKEP_PLAN", help_heading = "Usage")]
+    plan: Option<String>,
 }
 
 pub(crate) fn run(arguments: Arguments, begun: Instant) -> Outcome {
@@ -128,6 +134,8 @@ pub(crate) fn run(arguments: Arguments, begun: Instant) -> Outcome {
         isolates_per_account: arguments.isolates_per_account,
         listen_metrics: arguments.listen_metrics,
         sandbox: arguments.sandbox,
+        plans: arguments.plans,
+        plan: arguments.plan,
     };
     let secret = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
     let former = secret("SKEP_FORMER_MASTER_KEYS").unwrap_or_default();

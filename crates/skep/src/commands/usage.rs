@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::PossibleValuesParser;
 use clap::builder::TypedValueParser as _;
 use clap::{Args, Subcommand};
-use serde_json::json;
+use serde_json::{Value, json};
 use skep_client::api::Span;
 use skep_meter::{By, Damage, Row, Usage};
 
@@ -41,6 +41,18 @@ struct What {
     /// Of all accounts together: for who runs the platform
     #[arg(long)]
     all_accounts: bool,
+    /// Show what this month's traffic would cost elsewhere, and when a virtual machine would be cheaper
+    #[arg(long, conflicts_with_all = ["from", "to", "worker", "all_accounts"])]
+    compare: bool,
+    /// What a virtual machine costs a month, to compare with
+    #[arg(long, value_name = "AMOUNT", requires = "compare")]
+    vm_price: Option<String>,
+    /// How many cores it has
+    #[arg(long, value_name = "NUMBER", requires = "compare")]
+    vm_cores: Option<u32>,
+    /// Compare this month, such as 2026-11, in place of the current one
+    #[arg(long, value_name = "MONTH", requires = "compare")]
+    month: Option<String>,
 }
 
 #[derive(Subcommand)]
@@ -70,6 +82,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
             let found = (verification.files, verification.frames, verification.batches);
             verified(arguments.connection.json, found, &verification.damages)
         }),
+        None if arguments.what.compare => block_on(compare(&arguments.connection, &arguments.what)),
         None => block_on(show(&arguments.connection, &arguments.what)),
     }
 }
@@ -113,6 +126,34 @@ async fn show(connection: &Connection, what: &What) -> Outcome {
     rows.push(cells("total".to_owned(), &usage.report.total));
     let head = what.by.name().to_uppercase();
     output::table([&head, "REQUESTS", "CPU", "CPU EACH", "TIME EACH", "IN", "OUT", "COLD STARTS"], &rows);
+    Ok(())
+}
+
+async fn compare(connection: &Connection, what: &What) -> Outcome {
+    let api = connection.api().await?;
+    let comparison = api.compare(what.month.as_deref(), what.vm_price.as_deref(), what.vm_cores).await?;
+    if connection.json {
+        output::document(&comparison);
+        return Ok(());
+    }
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let row = |offer: &Value| {
+        let is_possible = offer["cost"] == "possible";
+        let amount = |name: &str| if is_possible { text(&offer[name]) } else { "not possible".to_owned() };
+        let break_even = match offer["break_even"]["vm_is_cheaper"].as_str() {
+            Some("always") => "always".to_owned(),
+            Some("above") => format!("above {} requests a day", offer["break_even"]["requests_per_day"]),
+            Some(_) => "never".to_owned(),
+            None => "not known yet".to_owned(),
+        };
+        let own = if offer["is_own"] == true { " (yours)" } else { "" };
+        [format!("{}{own}", text(&offer["title"])), amount("so_far"), amount("this_month"), break_even]
+    };
+    let currency = text(&comparison["currency"]);
+    output::line(&format!("{}, amounts in {currency}", text(&comparison["month"])));
+    let rows: Vec<[String; 4]> = comparison["offers"].as_array().into_iter().flatten().map(row).collect();
+    output::table(["PLAN", "SO FAR", "THIS MONTH", "A VM IS CHEAPER"], &rows);
+    output::line(&text(&comparison["sentence"]));
     Ok(())
 }
 

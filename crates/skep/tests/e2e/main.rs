@@ -5,6 +5,7 @@
 
 mod assets;
 mod bad_input;
+mod billing;
 mod c3;
 mod certificates;
 mod cli;

@@ -1,0 +1,174 @@
+//! What the control plane asks of usage and bills.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use skep_control::{Bills, Invoiced, Owner, Reading, Stands};
+use skep_meter::{
+    Billing, Comparison, Invoice, Ledger, Month, Observed, Plan, Question, Report, Reporter, Totals, Verification, Vm,
+    compare,
+};
+use skep_store::{FinalInvoice, Timestamp};
+use time::{Date, OffsetDateTime, Time};
+
+use crate::metering::Metering;
+
+/// The least time that usage is taken to be of when it is compared.
+const LEAST: Duration = Duration::from_secs(24 * 3600);
+
+/// What the control plane is told of it.
+pub(crate) struct OfLedger(pub(crate) Arc<Metering>);
+
+/// A month's usage of an account.
+#[derive(Default)]
+struct Used {
+    by_worker: BTreeMap<String, Totals>,
+    by_day: BTreeMap<Date, Totals>,
+}
+
+impl Used {
+    fn all(&self) -> Totals {
+        let mut sum = Totals::default();
+        self.by_worker.values().for_each(|totals| sum.add_all(totals));
+        sum
+    }
+}
+
+/// The first and the last day of a month.
+fn days(month: Month) -> Result<(Date, Date), String> {
+    let first = time::Month::try_from(month.number())
+        .ok()
+        .and_then(|number| Date::from_calendar_date(month.year(), number, 1).ok())
+        .ok_or("there is no such month")?;
+    Ok((first, first.replace_day(month.days()).unwrap_or(first)))
+}
+
+fn milliseconds(time: OffsetDateTime) -> Timestamp {
+    time.unix_timestamp().saturating_mul(1000)
+}
+
+fn said(error: &dyn std::fmt::Display) -> String {
+    error.to_string()
+}
+
+impl Metering {
+    async fn used(&self, account: &str, month: Month) -> Result<Used, String> {
+        let (account, (first, last)) = (account.to_owned(), days(month)?);
+        self.with_ledger(move |ledger| {
+            let mut used = Used::default();
+            ledger.read(first, last, |minute, entry| {
+                if entry.account == account {
+                    used.by_worker.entry(entry.worker.clone()).or_default().add(entry);
+                    used.by_day.entry(minute.day()).or_default().add(entry);
+                }
+            })?;
+            Ok(used)
+        })
+        .await
+    }
+
+    /// The plan that an account had at the end of a month.
+    async fn plan_in(&self, account: &str, month: Month) -> Result<&Plan, String> {
+        let (_, last) = days(month)?;
+        let end = last.next_day().unwrap_or(last).with_time(Time::MIDNIGHT).assume_utc();
+        let agreement = self.store.agreement(account, milliseconds(end)).await.map_err(|error| said(&error))?;
+        Ok(self.plan(agreement.and_then(|agreement| agreement.plan).as_deref()))
+    }
+
+    /// An account's invoice. One of a month that is over is made once, and stays as it is.
+    async fn invoice(&self, owner: &Owner, month: Month) -> Result<FinalInvoice, String> {
+        let named = month.to_string();
+        if let Some(made) = self.store.invoice(&owner.id, &named).await.map_err(|error| said(&error))? {
+            return Ok(made);
+        }
+        let issued = OffsetDateTime::now_utc();
+        let (used, plan) = (self.used(&owner.id, month).await?, self.plan_in(&owner.id, month).await?);
+        let invoice = Invoice::new(&Billing {
+            account_id: &owner.id,
+            account_name: &owner.name,
+            period: month,
+            plan,
+            issued,
+            by_worker: &used.by_worker,
+            by_day: &used.by_day,
+        });
+        let made = FinalInvoice {
+            document: invoice.to_json().map_err(|error| said(&error))?,
+            csv: invoice.to_csv(),
+            html: invoice.to_html(),
+        };
+        if !month.is_over(issued) {
+            return Ok(made);
+        }
+        self.store.keep_invoice(&owner.id, &named, made).await.map_err(|error| said(&error))
+    }
+
+    /// Makes the invoices of the month before one, of every account.
+    pub(super) async fn invoice_month_before(&self, month: Month) -> Result<(), String> {
+        let (first, _) = days(month)?;
+        let before = Month::of(first.previous_day().unwrap_or(first));
+        for account in self.store.accounts().await.map_err(|error| said(&error))? {
+            // Who was not there had no month.
+            if account.created_on < milliseconds(first.with_time(Time::MIDNIGHT).assume_utc()) {
+                self.invoice(&Owner { id: account.id, name: account.name, since: account.created_on }, before).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Bills for OfLedger {
+    fn plans(&self) -> &[Plan] {
+        &self.0.plans
+    }
+
+    fn report(&self, question: Question) -> Reading<'_, Report> {
+        Box::pin(self.0.with_ledger(move |ledger| {
+            let mut reporter = Reporter::new(question);
+            let (from, to) = (reporter.question().from, reporter.question().to);
+            ledger.read(from, to, |minute, entry| reporter.add(minute, entry))?;
+            Ok(reporter.finish())
+        }))
+    }
+
+    fn verify(&self) -> Reading<'_, Verification> {
+        Box::pin(self.0.with_ledger(Ledger::verify))
+    }
+
+    fn stands(&self, account: &str) -> Stands {
+        let state = self.0.state();
+        let (plan, terms) = state.accounts.of(account);
+        let plan = self.0.plan(plan);
+        let terms = terms.cloned().unwrap_or_default();
+        let standing = state.books.standing(account, plan, &terms, OffsetDateTime::now_utc());
+        Stands { plan: plan.clone(), terms, standing }
+    }
+
+    fn agreed<'b>(&'b self, account: &'b str) -> Reading<'b, ()> {
+        Box::pin(async move { self.0.agreed(account).await.map_err(|error| said(&error)) })
+    }
+
+    fn invoice<'b>(&'b self, owner: &'b Owner, month: Month) -> Reading<'b, Invoiced> {
+        Box::pin(async move {
+            let FinalInvoice { document, csv, html } = self.0.invoice(owner, month).await?;
+            Ok(Invoiced { document, csv, html })
+        })
+    }
+
+    fn compare<'b>(&'b self, owner: &'b Owner, month: Month, vm: Vm) -> Reading<'b, Comparison> {
+        Box::pin(async move {
+            let (first, last) = days(month)?;
+            let begin = first.with_time(Time::MIDNIGHT).assume_utc();
+            let end = last.next_day().unwrap_or(last).with_time(Time::MIDNIGHT).assume_utc();
+            // An account that was made in the middle of a month has used nothing before.
+            let made = OffsetDateTime::from_unix_timestamp(owner.since / 1000).unwrap_or(begin);
+            let covered = OffsetDateTime::now_utc().min(end) - begin.max(made);
+            // The pace of some minutes is none: what was used is taken for what a day has.
+            let covered = Duration::try_from(covered).unwrap_or_default().max(LEAST);
+            let usage = self.0.used(&owner.id, month).await?.all();
+            let own = self.0.plan_in(&owner.id, month).await?;
+            Ok(compare(&Observed { usage: &usage, month, covered }, &self.0.plans, &vm, own))
+        })
+    }
+}
