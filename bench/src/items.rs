@@ -1,6 +1,7 @@
 //! One file for each benchmark.
 
 mod assets_serve;
+mod billing;
 mod burst;
 mod cold;
 mod density;
@@ -68,11 +69,13 @@ pub(crate) enum Item {
     Neighbour,
     /// What clients see while the runtime process is killed again and again
     Kills,
+    /// What is billed while processes are killed, and how soon a spend cap holds
+    Billing,
 }
 
 impl Item {
     /// All of them, in the order of the report.
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::Hello,
         Self::Latency,
         Self::Stream,
@@ -91,6 +94,7 @@ impl Item {
         Self::Instructions,
         Self::Neighbour,
         Self::Kills,
+        Self::Billing,
     ];
 
     /// The name on the command line.
@@ -118,6 +122,7 @@ impl Item {
             Self::Instructions => instructions::run(bench),
             Self::Neighbour => neighbour::run(bench),
             Self::Kills => kills::run(bench),
+            Self::Billing => billing::run(bench),
         }
     }
 }

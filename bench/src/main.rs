@@ -66,6 +66,8 @@ pub(crate) struct Plan {
     pub(crate) turn: Duration,
     /// Starts of each server, and reloads.
     pub(crate) repetitions: usize,
+    /// Requests that are billed.
+    pub(crate) billed: u64,
 }
 
 /// What every benchmark needs.
@@ -131,9 +133,21 @@ fn run(arguments: &Arguments) -> Result<Vec<String>, Box<dyn Error>> {
 impl Plan {
     fn new(arguments: &Arguments) -> Self {
         let plan = if arguments.quick {
-            Self { rounds: 3, warm_up: Duration::from_millis(300), turn: Duration::from_secs(1), repetitions: 7 }
+            Self {
+                rounds: 3,
+                warm_up: Duration::from_millis(300),
+                turn: Duration::from_secs(1),
+                repetitions: 7,
+                billed: 200_000,
+            }
         } else {
-            Self { rounds: 5, warm_up: Duration::from_millis(500), turn: Duration::from_secs(3), repetitions: 20 }
+            Self {
+                rounds: 5,
+                warm_up: Duration::from_millis(500),
+                turn: Duration::from_secs(3),
+                repetitions: 20,
+                billed: 1_000_000,
+            }
         };
         Self { rounds: arguments.rounds.map_or(plan.rounds, usize::from), ..plan }
     }

@@ -96,7 +96,7 @@ impl Platform {
         get_from(&Self::host(worker), path)
     }
 
-    fn call(&mut self, method: &str, path: &str, kind: &str, body: &[u8]) -> Result<Value, Box<dyn Error>> {
+    pub(crate) fn call(&mut self, method: &str, path: &str, kind: &str, body: &[u8]) -> Result<Value, Box<dyn Error>> {
         let token = self.token.clone();
         self.call_as(&token, method, path, kind, body)
     }

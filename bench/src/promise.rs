@@ -116,9 +116,17 @@ pub(crate) const KILLS_CLOSED: Promise =
     Promise { name: "kills-closed", bound: Bound::AtMost(0.0), unit: "connections" };
 /// What the supervisor's memory grows by.
 pub(crate) const KILLS_MEMORY: Promise = Promise { name: "kills-memory", bound: Bound::AtMost(1.0), unit: "MiB" };
+/// Requests that are billed and were not served, while processes are killed, and damages of the ledger.
+pub(crate) const BILLED_TWICE: Promise = Promise { name: "billed-twice", bound: Bound::AtMost(0.0), unit: "requests" };
+/// Requests that were served and are not billed, over those of the last second before each kill.
+pub(crate) const BILLED_MISSING: Promise = Promise { name: "billed-missing", bound: Bound::AtMost(1.0), unit: "×" };
+/// From the request that reaches a spend cap to the last one that is served, at 10,000 requests per second.
+pub(crate) const CAP_HOLDS: Promise = Promise { name: "cap-holds", bound: Bound::AtMost(1.0), unit: "s" };
+/// From the call that raises a spend cap to the next request that is served.
+pub(crate) const CAP_LIFTED: Promise = Promise { name: "cap-lifted", bound: Bound::AtMost(100.0), unit: "ms" };
 
 /// All of them.
-pub(crate) const PROMISES: [Promise; 40] = [
+pub(crate) const PROMISES: [Promise; 44] = [
     HELLO_WORKERD,
     HELLO_DENO,
     LATENCY,
@@ -159,6 +167,10 @@ pub(crate) const PROMISES: [Promise; 40] = [
     KILLS_LOST,
     KILLS_CLOSED,
     KILLS_MEMORY,
+    BILLED_TWICE,
+    BILLED_MISSING,
+    CAP_HOLDS,
+    CAP_LIFTED,
 ];
 
 // === impl Promise ===
