@@ -103,6 +103,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Section, Box<dyn Error>> {
     row("not billed", missing as f64);
     row("served in the last second before each kill", may_be_missing as f64);
     row("damages that `skep usage verify` finds", damages as f64);
+    row("spend cap: requests per second until it is reached", cap.rate);
     row("spend cap: seconds from the request that reaches it to the last answer", cap.holds);
     row("spend cap: requests served beyond it", cap.beyond as f64);
     row("spend cap: milliseconds from raising it to the next answer", cap.lifted);
@@ -206,6 +207,8 @@ fn next_runtime(process: u32, last: Option<u32>) -> Result<u32, Box<dyn Error>> 
 
 /// How a spend cap held.
 struct Cap {
+    /// Answers in a second before it was reached.
+    rate: f64,
     /// Seconds from the answer that reached it to the last one.
     holds: f64,
     /// Answers in that time.
@@ -248,6 +251,7 @@ fn cap(bench: &Bench, script: &str) -> Result<Cap, Box<dyn Error>> {
     let reached = reached.ok_or_else(|| format!("only {before} requests were served before the cap was raised"))?;
     let next = answers.get(before).ok_or("nothing was served after the cap was raised")?;
     Ok(Cap {
+        rate: CAP_REQUESTS as f64 / (*reached - answers[0]).as_secs_f64(),
         holds: (answers[before - 1] - *reached).as_secs_f64(),
         beyond: before - CAP_REQUESTS,
         lifted: (*next - raised).as_secs_f64() * 1e3,

@@ -10,6 +10,8 @@ use crate::supervisor::Supervisor;
 
 /// How often what was counted is told. What is not told when the process is killed is not billed.
 const OFTEN: Duration = Duration::from_millis(250);
+/// How soon it is told again when the process stops.
+const SOON: Duration = Duration::from_millis(10);
 /// How long what was counted last may take to be told when the process stops, at least.
 const LEAST: Duration = Duration::from_secs(2);
 
@@ -37,23 +39,22 @@ impl Metering {
         metering
     }
 
-    /// Tells everything that was counted. What is not taken is told again the next time: it has the same number then.
+    /// Tells what was counted since this was done last. Gives whether there is nothing left that was not taken: it is told again the next
+    /// time, and has the same number then.
     async fn tell(&self) -> bool {
         let _telling = self.telling.lock().await;
-        while let Some(batch) = self.meter.batch() {
-            if self.supervisor.call::<()>("metered", &batch).await.is_err() {
-                return false;
-            }
+        let Some(batch) = self.meter.batch() else { return true };
+        if self.supervisor.call::<()>("metered", &batch).await.is_ok() {
             self.meter.arrived(batch.number);
         }
-        true
+        false
     }
 
-    /// Tells what was counted last, for as long as `most`.
+    /// Tells what was counted last, for as long as `most`. Nothing may be counted any more.
     pub(crate) async fn flush(&self, most: Duration) {
         let all = async {
             while !self.tell().await {
-                tokio::time::sleep(OFTEN).await;
+                tokio::time::sleep(SOON).await;
             }
         };
         let _ = tokio::time::timeout(most.max(LEAST), all).await;
