@@ -16,7 +16,7 @@ use time::OffsetDateTime;
 
 use crate::item::ItemError;
 use crate::{Item, Limits, Message};
-use log::{Found, Log, Record};
+use log::{Log, Record};
 use queue::{Entry, Full, Queue, State};
 
 /// The file is written anew when it is this many bytes longer than twice what it was then.
@@ -129,10 +129,15 @@ impl Outbox {
     /// When the folder cannot be made, read or written, or another process has it.
     pub fn open(folder: impl Into<PathBuf>, limits: Limits) -> Result<Self, OutboxError> {
         let folder = folder.into();
-        let Found { log, records, damaged } = Log::open(&folder).map_err(|source| io_error(&folder, source))?;
+        let (mut log, found) = Log::open(&folder).map_err(|source| io_error(&folder, source))?;
         let mut state = State::new(limits);
-        for (record, bytes) in records {
+        for (record, bytes) in found.records {
             state.apply(record, bytes);
+        }
+        let damaged = found.damaged;
+        if damaged > 0 {
+            // It is told once, unless the disk is full: then the next start tells it again.
+            drop(log.replace(state.records(now())));
         }
         let inner = Mutex::new(Inner { state, log, fresh: 0 });
         Ok(Self { folder, limits, inner, damaged })

@@ -43,7 +43,7 @@ pub struct Senders {
 
 /// A destination that is ready to be sent to.
 pub(crate) enum Sender {
-    Webhook(WebhookSender),
+    Webhook(Box<WebhookSender>),
     Email(Box<EmailSender>),
     Stripe(StripeSender),
     OpenMeter(OpenMeterSender),
@@ -78,7 +78,7 @@ impl Senders {
         let mut senders = BTreeMap::new();
         for (name, destination) in destinations {
             let sender = match &destination {
-                Destination::Webhook(webhook) => WebhookSender::new(webhook, client).map(Sender::Webhook),
+                Destination::Webhook(webhook) => WebhookSender::new(webhook, client).map(Box::new).map(Sender::Webhook),
                 Destination::Email(email) => EmailSender::new(email, limits).map(Box::new).map(Sender::Email),
                 Destination::Stripe(stripe) => StripeSender::new(stripe, client).map(Sender::Stripe),
                 Destination::OpenMeter(meter) => OpenMeterSender::new(meter, client).map(Sender::OpenMeter),

@@ -11,7 +11,7 @@ use std::time::SystemTime;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lettre::address::Envelope;
-use lettre::message::header::{ContentType, HeaderName, HeaderValue};
+use lettre::message::header::{ContentType, HeaderName, HeaderValue, MIME_VERSION_1_0, To};
 use lettre::message::{Mailbox, Mailboxes};
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls as SmtpTls, TlsParameters};
@@ -109,12 +109,13 @@ impl EmailSender {
         let to: Mailboxes = self.to.iter().cloned().collect();
         Message::builder()
             .from(self.from.clone())
-            .mailbox(lettre::message::header::To::from(to))
+            .mailbox(To::from(to))
             .subject(subject(alert))
             .date(SystemTime::from(alert.at))
             .message_id(Some(format!("<{id}@{}>", self.from.email.domain())))
             // RFC 3834: nobody's absence is answered to it.
             .raw_header(HeaderValue::new(auto_submitted, "auto-generated".to_owned()))
+            .header(MIME_VERSION_1_0)
             .header(ContentType::TEXT_PLAIN)
             .body(text(alert))
     }
@@ -187,7 +188,6 @@ fn text(alert: &Alert) -> String {
     lines.extend(alert.account.iter().map(|account| format!("Account: {account}")));
     lines.extend(alert.worker.iter().map(|worker| format!("Worker: {worker}")));
     lines.push(format!("Kind: {}, {}", alert.kind, alert.severity.name()));
-    lines.push(String::new());
     lines.join("\r\n")
 }
 

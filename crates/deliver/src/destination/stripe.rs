@@ -4,6 +4,8 @@
 //! with identifier", which means that it is there. The header `Idempotency-Key` goes with it for tries that cross each other; what Stripe repeats
 //! because of that header, failures too (<https://docs.stripe.com/api/idempotent_requests>), is asked for once more without it. An event must not
 //! be older than 35 days nor more than 5 minutes in the future, and its value is a whole number.
+//!
+//! What remains: if Stripe takes an event and its answer is lost, and all further tries are lost for 24 hours too, the next one may count twice.
 
 use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue};

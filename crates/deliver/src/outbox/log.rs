@@ -52,12 +52,14 @@ pub(super) struct Log {
 }
 
 /// What was found in a file.
+#[derive(Default)]
 pub(super) struct Found {
-    pub(super) log: Log,
     /// Each record, and how many bytes it has.
     pub(super) records: Vec<(Record, u64)>,
     /// Records that cannot be read although others come after them: no crash does that.
     pub(super) damaged: u64,
+    /// Where the last record ends.
+    end: u64,
 }
 
 impl Log {
@@ -65,7 +67,7 @@ impl Log {
     ///
     /// # Errors
     /// When they cannot be made, read or written, or another process has the folder.
-    pub(super) fn open(folder: &Path) -> io::Result<Found> {
+    pub(super) fn open(folder: &Path) -> io::Result<(Self, Found)> {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         let lock = options().truncate(false).open(folder.join(LOCK))?;
         lock.try_lock().map_err(|error| match error {
@@ -75,17 +77,17 @@ impl Log {
         let path = folder.join(LOG);
         let file = options().read(true).append(true).open(&path)?;
         sync_folder(folder)?;
-        let (records, length, damaged) = read(&file)?;
-        if damaged > 0 {
+        let found = read(&file)?;
+        if found.damaged > 0 {
             // Somebody may be able to read more of it.
             fs::copy(&path, folder.join(DAMAGED))?;
         }
-        if file.metadata()?.len() > length {
-            file.set_len(length)?;
+        if file.metadata()?.len() > found.end {
+            file.set_len(found.end)?;
             file.sync_all()?;
         }
-        let log = Self { folder: folder.to_owned(), file, length, is_dirty: false, _lock: lock };
-        Ok(Found { log, records, damaged })
+        let log = Self { folder: folder.to_owned(), file, length: found.end, is_dirty: false, _lock: lock };
+        Ok((log, found))
     }
 
     /// Adds records. They are on the disk when this returns.
@@ -178,24 +180,23 @@ fn parse(line: &[u8]) -> Option<Record> {
     is_whole.then(|| serde_json::from_slice(json).ok())?
 }
 
-/// The records of a file, where the last one ends, and how many between them cannot be read.
-fn read(file: &File) -> io::Result<(Vec<(Record, u64)>, u64, u64)> {
+/// What is in a file.
+fn read(file: &File) -> io::Result<Found> {
     let mut reader = BufReader::new(file);
-    let (mut records, mut end, mut offset) = (Vec::new(), 0, 0);
-    let (mut damaged, mut unread) = (0, 0);
+    let (mut found, mut offset, mut unread) = (Found::default(), 0, 0);
     let mut line = Vec::new();
     loop {
         line.clear();
         let length = reader.read_until(b'\n', &mut line)? as u64;
         if length == 0 {
-            return Ok((records, end, damaged));
+            return Ok(found);
         }
         offset += length;
         match parse(&line) {
             Some(record) => {
-                records.push((record, length));
-                damaged += std::mem::take(&mut unread);
-                end = offset;
+                found.records.push((record, length));
+                found.damaged += std::mem::take(&mut unread);
+                found.end = offset;
             }
             None => unread += 1,
         }

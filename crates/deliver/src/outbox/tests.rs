@@ -137,6 +137,9 @@ fn damage_in_the_middle_is_told_and_kept_and_everything_else_is_read() {
     assert_eq!(waiting(&outbox, "stripe"), ["u1", "u3"]);
     assert_eq!(outbox.damaged(), 1);
     assert_eq!(fs::read(folder.path().join("outbox.damaged")).unwrap(), bytes);
+    drop(outbox);
+    let outbox = open(folder.path());
+    assert_eq!((waiting(&outbox, "stripe"), outbox.damaged()), (vec!["u1".to_owned(), "u3".to_owned()], 0));
 }
 
 #[test]

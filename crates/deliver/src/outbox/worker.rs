@@ -42,12 +42,16 @@ impl Outbox {
         let Senders { senders, tell } = senders;
         if self.damaged > 0 {
             let file = self.folder.join("outbox.damaged");
-            tell(&format!("{} records of the outbox cannot be read: see {}", self.damaged, file.display()));
+            tell(&format!(
+                "records of the outbox that cannot be read: {}; they are in {}",
+                self.damaged,
+                file.display()
+            ));
         }
         for waiting in self.waiting().iter().filter(|waiting| !senders.contains_key(&waiting.destination)) {
             let (items, name) = (waiting.items + waiting.failed, &waiting.destination);
             tell(&format!(
-                "{items} items wait for \"{name}\", which is no destination: configure it, and they are sent"
+                "\"{name}\" is no destination, and items wait for it ({items}): configure it, and they are sent"
             ));
         }
         let mut tasks = JoinSet::new();
@@ -95,7 +99,8 @@ impl Worker {
             let (first, dropped) = self.outbox.first(&self.destination);
             if dropped > 0 {
                 let name = &self.destination;
-                self.teller.say(format!("the queue for \"{name}\" is full: the oldest {dropped} alerts were dropped"));
+                self.teller
+                    .say(format!("the queue for \"{name}\" is full: the oldest alerts were dropped ({dropped})"));
             }
             match first {
                 Some(entry) => self.deliver(entry).await,
