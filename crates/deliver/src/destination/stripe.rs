@@ -1,11 +1,14 @@
 //! Meter events of Stripe Billing: <https://docs.stripe.com/api/billing/meter-event/create>.
 //!
 //! An event's `identifier` is unique for at least 24 hours: the second one with the same is refused with status 400 and "An event already exists
-//! with identifier", which means that it is there. The header `Idempotency-Key` goes with it for tries that cross each other; what Stripe repeats
-//! because of that header, failures too (<https://docs.stripe.com/api/idempotent_requests>), is asked for once more without it. An event must not
-//! be older than 35 days nor more than 5 minutes in the future, and its value is a whole number.
+//! with identifier", which means that it is there. The header `Idempotency-Key` goes with it, for tries that cross each other. As Stripe repeats its
+//! first answer to that header, failures too (<https://docs.stripe.com/api/idempotent_requests>), an event that it answered with a failure goes
+//! without it from then on: what was wrong may be right now. An event must not be older than 35 days nor more than 5 minutes in the future, and
+//! its value is a whole number.
 //!
 //! What remains: if Stripe takes an event and its answer is lost, and all further tries are lost for 24 hours too, the next one may count twice.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue};
@@ -29,6 +32,8 @@ pub(crate) struct StripeSender {
     target: Target,
     authorization: HeaderValue,
     key: Secret,
+    /// The event that Stripe answered with a failure last.
+    failed: Mutex<Option<String>>,
 }
 
 /// <https://docs.stripe.com/api/errors>
@@ -56,31 +61,37 @@ impl StripeSender {
         let mut url = stripe.url.parse_secret("url")?;
         url.set_path(&format!("{}{PATH}", url.path().trim_end_matches('/')));
         let target = Target::new(client.clone(), &url, "url")?;
-        Ok(Self { target, authorization: bearer(key, "key")?, key: key.clone() })
+        Ok(Self { target, authorization: bearer(key, "key")?, key: key.clone(), failed: Mutex::default() })
     }
 
     pub(crate) async fn send(&self, event: &UsageEvent, id: &str) -> Verdict {
-        let Ok(key) = HeaderValue::try_from(id) else {
-            return Verdict::never("its key has characters that no header may have");
-        };
-        let key = (HeaderName::from_static("idempotency-key"), key);
-        match self.post(event, id, Some(key)).await {
-            Ok(reply) if !reply.status.is_success() && has(&reply, "idempotent-replayed") => {
-                // What was wrong then may be right now, and the identifier is enough to have the event once.
-                self.post(event, id, None).await.map_or_else(|verdict| verdict, |reply| self.verdict(&reply))
-            }
-            Ok(reply) => self.verdict(&reply),
-            Err(verdict) => verdict,
+        let has_failed = self.failed().as_deref() == Some(id);
+        let mut reply = self.post(event, id, !has_failed).await;
+        if matches!(&reply, Ok(reply) if !reply.status.is_success() && says_true(reply, "idempotent-replayed")) {
+            reply = self.post(event, id, false).await;
         }
+        let reply = match reply {
+            Ok(reply) => reply,
+            Err(verdict) => return verdict,
+        };
+        let verdict = self.verdict(&reply);
+        if verdict != Verdict::Delivered {
+            *self.failed() = Some(id.to_owned());
+        }
+        verdict
     }
 
-    async fn post(
-        &self,
-        event: &UsageEvent,
-        id: &str,
-        key: Option<(HeaderName, HeaderValue)>,
-    ) -> Result<Reply, Verdict> {
-        let headers = key.into_iter().chain([(AUTHORIZATION, self.authorization.clone())]);
+    fn failed(&self) -> MutexGuard<'_, Option<String>> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn post(&self, event: &UsageEvent, id: &str, has_key: bool) -> Result<Reply, Verdict> {
+        let mut headers = vec![(AUTHORIZATION, self.authorization.clone())];
+        if has_key {
+            let key = HeaderValue::try_from(id);
+            let key = key.map_err(|_| Verdict::never("its key has characters that no header may have"))?;
+            headers.push((HeaderName::from_static("idempotency-key"), key));
+        }
         self.target.post("application/x-www-form-urlencoded", headers, form(event, id).into_bytes()).await
     }
 
@@ -99,14 +110,14 @@ impl StripeSender {
             }
             // Another request with the same key is under way.
             (409, Verdict::Never { reason }) => reply.later(reason),
-            (_, Verdict::Never { reason }) if has(reply, "stripe-should-retry") => reply.later(reason),
+            (_, Verdict::Never { reason }) if says_true(reply, "stripe-should-retry") => reply.later(reason),
             (_, verdict) => verdict,
         }
     }
 }
 
 /// Whether a header says "true".
-fn has(reply: &Reply, name: &str) -> bool {
+fn says_true(reply: &Reply, name: &str) -> bool {
     reply.headers.get(name).is_some_and(|value| value.as_bytes() == b"true")
 }
 
