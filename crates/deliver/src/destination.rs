@@ -94,7 +94,7 @@ pub struct Stripe {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OpenMeter {
-    /// Its base URL, such as "https://openmeter.cloud" or "http://127.0.0.1:8888". Events are posted to `/api/v1/events` below it.
+    /// Its base URL, such as `https://openmeter.cloud` or `http://127.0.0.1:8888`. Events are posted to `/api/v1/events` below it.
     pub url: Endpoint,
     /// The token, if it wants one.
     #[serde(default, deserialize_with = "optional_secret")]

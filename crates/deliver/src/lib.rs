@@ -4,6 +4,35 @@
 //! old. Each destination has a line of its own: one that is down holds up no other. Whatever happens in between, an item is sent with the same
 //! idempotency key, so that who receives it twice knows. [`Senders`] are made of what the configuration says of each [`Destination`], and a
 //! [`UsageExporter`] makes items of what was used. What is worth an alert, and when usage is exported, others decide.
+//!
+//! What the types that are configured are read from, by the names of destinations:
+//!
+//! ```toml
+//! [destinations.ops]
+//! type = "email"
+//! host = "mail.example.com"
+//! user = "skep"
+//! password = "…"
+//! from = "Skep <skep@example.com>"
+//! to = ["ops@example.com"]
+//!
+//! [destinations.hook]
+//! type = "webhook"
+//! url = "https://hooks.example.com/skep"
+//! secret = "whsec_…"
+//!
+//! [destinations.stripe]
+//! type = "stripe"
+//! key = "rk_live_…"
+//!
+//! [export.stripe.customers]
+//! account = "cus_NciAYcXfLnqBoz"
+//!
+//! [[export.stripe.meters]]
+//! event_name = "skep_requests"
+//! value = "requests"
+//! kinds = ["fetch"]
+//! ```
 
 #![forbid(unsafe_code)]
 

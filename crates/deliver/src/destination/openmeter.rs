@@ -1,7 +1,7 @@
 //! Usage as CloudEvents 1.0 for OpenMeter: <https://openmeter.io/docs/metering/events/overview>,
 //! <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md>.
 //!
-//! OpenMeter takes events with the same `source` and `id` as one, and answers the second one as the first. A meter sums up `$.value` of the events
+//! OpenMeter takes events with the same `source` and `id` as one, by default for 32 days, and answers the second one as the first. A meter sums up `$.value` of the events
 //! with its type. It answers 2xx when it has taken an event, before it has worked on it.
 
 use http::HeaderValue;

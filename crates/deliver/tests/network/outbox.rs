@@ -1,5 +1,7 @@
 //! The outbox with real servers: bad days, restarts, and that one destination holds up no other.
 
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -9,6 +11,7 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 
 use crate::server::{Answer, Request, Server};
+use crate::smtp::{Protection, SmtpServer};
 use crate::webhook::config;
 use crate::{Running, alert, eventually, limits, usage};
 
@@ -93,15 +96,20 @@ async fn a_connection_that_is_refused_is_tried_until_somebody_listens() {
 }
 
 #[tokio::test]
-async fn a_server_that_does_not_speak_tls_gets_nothing() {
-    let server = Server::start(|_, _| Answer::status(200)).await;
-    let folder = TempDir::new().unwrap();
-    let running = Running::start(folder.path(), limits(), &config(&server.url().replace("http:", "https:")));
-    running.outbox.put(alert("ops", "a")).unwrap();
-    eventually(|| running.told().len() >= 2).await;
-    assert!(running.told()[0].contains("takes nothing now"), "{:?}", running.told());
-    assert!(server.requests().is_empty());
-    assert_eq!(running.waiting("ops"), 1);
+async fn without_tls_that_can_be_trusted_nothing_is_sent() {
+    // One has a certificate that nobody vouches for, the other one does not speak TLS.
+    let stranger = SmtpServer::start(Protection::Implicit, |_| None).await;
+    let plain = SmtpServer::start(Protection::Nothing, |_| None).await;
+    for (server, why) in [(stranger, "invalid peer certificate: UnknownIssuer"), (plain, "InvalidContentType")] {
+        let folder = TempDir::new().unwrap();
+        let running = Running::start(folder.path(), limits(), &config(&format!("https://{}", server.address)));
+        running.outbox.put(alert("ops", "a")).unwrap();
+        eventually(|| running.told().len() >= 2).await;
+        assert!(running.told()[0].contains("takes nothing now"), "{:?}", running.told());
+        assert!(running.told()[0].contains(why), "{:?}", running.told());
+        assert!(!format!("{:?}", server.heard()).contains("POST"));
+        assert_eq!(running.waiting("ops"), 1);
+    }
 }
 
 #[tokio::test]
@@ -156,6 +164,66 @@ async fn items_arrive_in_order_once_each_over_restarts_in_the_middle_of_bad_days
     let mut seen = ids(&server);
     seen.dedup();
     assert_eq!(seen, (0..60).map(|number| format!("u{number}")).collect::<Vec<_>>());
+}
+
+/// Where the process below puts items.
+const CHILD: &str = "SKEP_DELIVER_CHILD";
+
+/// What another process runs that is killed: it says which items were taken.
+#[test]
+fn a_process_that_puts_items_until_it_is_killed() {
+    let Some(folder) = std::env::var_os(CHILD) else { return };
+    let outbox = Outbox::open(folder, Limits { items: usize::MAX, bytes: u64::MAX, ..limits() }).unwrap();
+    for number in 0.. {
+        outbox.put(usage("ops", &format!("u{number}"))).unwrap();
+        println!("taken {number}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_process_took_before_it_was_killed_is_delivered_by_the_next_one() {
+    let folder = TempDir::new().unwrap();
+    let name = "outbox::a_process_that_puts_items_until_it_is_killed";
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args([name, "--exact", "--nocapture"])
+        .env(CHILD, folder.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    lines.find(|line| line == "taken 99").expect("a hundred items");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let taken = lines.filter(|line| line.starts_with("taken")).count() + 100;
+    let server = Server::start(|_, _| Answer::status(200)).await;
+    let running = Running::start(folder.path(), limits(), &config(&server.url()));
+    assert!(running.done().await.is_empty());
+    let ids = ids(&server);
+    // The last one may be on the disk although the process did not come to say so.
+    assert!((taken..=taken + 1).contains(&ids.len()), "{taken} taken, {} delivered", ids.len());
+    assert_eq!(ids, (0..ids.len()).map(|number| format!("u{number}")).collect::<Vec<_>>());
+}
+
+/// An hour in which everything is 2,000 times as fast: time that can be paused is of no use where the kernel is waited for.
+#[tokio::test]
+async fn a_destination_that_is_down_for_an_hour_is_left_alone_ever_longer_and_then_gets_everything() {
+    let is_down = Arc::new(AtomicBool::new(true));
+    let down = is_down.clone();
+    let server = Server::start(move |_, _| Answer::status(if down.load(Ordering::Relaxed) { 503 } else { 200 })).await;
+    let folder = TempDir::new().unwrap();
+    let usual = Limits::default();
+    let (first_pause, last_pause) = (usual.first_pause / 2000, usual.last_pause / 2000);
+    let running = Running::start(folder.path(), Limits { first_pause, last_pause, ..usual }, &config(&server.url()));
+    for key in ["a", "b", "c"] {
+        running.outbox.put(alert("ops", key)).unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(3600) / 2000).await;
+    let tries = ids(&server);
+    assert!((4..=11).contains(&tries.len()) && tries.iter().all(|id| *id == tries[0]), "{tries:?}");
+    assert_eq!(running.told().len(), 1, "{:?}", running.told());
+    is_down.store(false, Ordering::Relaxed);
+    assert!(running.done().await.is_empty());
+    assert!((tries.len() + 3..=tries.len() + 4).contains(&ids(&server).len()), "{:?}", ids(&server));
 }
 
 #[tokio::test]
