@@ -9,6 +9,7 @@
 mod calls;
 mod certificates;
 mod cron;
+mod delivery;
 mod dispatch;
 mod eyes;
 mod first;
@@ -44,6 +45,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::calls::Calls;
 use crate::certificates::OnDemand;
+use crate::delivery::Delivery;
 use crate::dispatch::Dispatch;
 use crate::eyes::Eyes;
 use crate::first::Admin;
@@ -55,6 +57,7 @@ use crate::plain::Plain;
 use crate::runtimes::{Doors, Runtimes};
 use crate::source::Stored;
 
+pub use delivery::{DeliveryError, DeliverySettings};
 pub use first::lock;
 pub use metering::PlansError;
 pub use service::{Service, ServiceError};
@@ -94,6 +97,9 @@ pub enum ServeError {
     /// What is used cannot be written down.
     #[error(transparent)]
     Ledger(#[from] skep_meter::LedgerError),
+    /// What is to be told to the outside world cannot be.
+    #[error(transparent)]
+    Delivery(#[from] DeliveryError),
     /// A plan is none.
     #[error(transparent)]
     Plans(#[from] PlansError),
@@ -155,7 +161,9 @@ async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), Se
     let setup = setup(settings, &addresses)?;
     let (runtimes, waiting) =
         Runtimes::new(setup, store.clone(), Arc::clone(&directory), tails.clone(), Arc::clone(&tell));
-    let metering = Metering::open(settings, store.clone(), Arc::clone(&runtimes), Arc::clone(&tell)).await?;
+    let delivery = Delivery::start(&settings.delivery, &settings.data_dir, Arc::clone(&tell))?;
+    runtimes.tell_people(&delivery);
+    let metering = Metering::open(settings, store.clone(), Arc::clone(&runtimes), &delivery, &tell).await?;
     let (changed, listening) = (Arc::new(Notify::new()), Arc::clone(&runtimes));
     let notifying = Arc::clone(&changed);
     let listener = move |changes: &[Change]| {
@@ -208,7 +216,8 @@ async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), Se
     });
     let eyes = Eyes::new(tails, Arc::clone(&runtimes));
     tokio::spawn(Arc::clone(&metering).tend());
-    tokio::spawn(metering.look());
+    tokio::spawn(Arc::clone(&metering).look());
+    tokio::spawn(delivery.export(Arc::clone(metering.ledger())));
     tokio::spawn(unused::run(store.clone(), Arc::clone(&tell)));
     tokio::spawn(promote::run(store.clone(), eyes, changed, Arc::clone(&tell)));
     tokio::spawn(cron::run(Arc::clone(&runtimes), Arc::clone(&directory), store.clone(), Arc::clone(&tell)));

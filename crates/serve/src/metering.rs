@@ -8,11 +8,13 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use skep_deliver::{Alert, Severity};
 use skep_link::wire::Gate;
 use skep_meter::{Batch, Books, Ledger, LedgerError, Measure, MeasureKind, Minute, Month, Plan, Standing, Verdict};
 use skep_store::{Actor, Store};
 use time::OffsetDateTime;
 
+use crate::delivery::Delivery;
 use crate::metering::accounts::Accounts;
 use crate::runtimes::Runtimes;
 use crate::settings::Settings;
@@ -37,6 +39,7 @@ pub(crate) struct Metering {
     ledger: Arc<Ledger>,
     store: Store,
     runtimes: Arc<Runtimes>,
+    delivery: Arc<Delivery>,
     tell: Tell,
     plans: Vec<Plan>,
     /// The plan of accounts that have none.
@@ -52,7 +55,7 @@ struct State {
     accounts: Accounts,
     /// Verdicts that processes were told, by account.
     standing: HashMap<String, Standing>,
-    /// The highest percentage that was warned of, by account, limit, Worker and day or month.
+    /// The highest percentage that was warned of, by account, kind of limit, Worker, and [`of`].
     warned: HashMap<(String, MeasureKind, Option<String>, String), u8>,
 }
 
@@ -62,6 +65,8 @@ struct Warning {
     worker: Option<String>,
     percent: u8,
     text: String,
+    /// What it is the same as.
+    key: String,
 }
 
 impl Metering {
@@ -73,7 +78,8 @@ impl Metering {
         settings: &Settings,
         store: Store,
         runtimes: Arc<Runtimes>,
-        tell: Tell,
+        delivery: &Arc<Delivery>,
+        tell: &Tell,
     ) -> Result<Arc<Self>, ServeError> {
         let plans = plans::read(settings.plans.as_deref(), &settings.plan)?;
         let folder = settings.data_dir.join(FOLDER);
@@ -91,7 +97,8 @@ impl Metering {
             ledger: Arc::new(ledger),
             store,
             runtimes,
-            tell,
+            delivery: Arc::clone(delivery),
+            tell: Arc::clone(tell),
             plans,
             default: settings.plan.clone(),
             state: Mutex::new(State { books, ..State::default() }),
@@ -99,6 +106,11 @@ impl Metering {
         });
         metering.read_agreements().await?;
         Ok(metering)
+    }
+
+    /// The ledger.
+    pub(crate) fn ledger(&self) -> &Arc<Ledger> {
+        &self.ledger
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -154,7 +166,7 @@ impl Metering {
         let mut warnings = Vec::new();
         for measure in &standing.measures {
             let reached = plan.warn.iter().copied().filter(|percent| u64::from(*percent) <= measure.percent).max();
-            let key = (account.to_owned(), measure.what, measure.worker.clone(), measure.period.clone());
+            let key = (account.to_owned(), measure.what, measure.worker.clone(), of(measure));
             if let Some(percent) = reached
                 && state.warned.get(&key).is_none_or(|warned| *warned < percent)
             {
@@ -164,7 +176,7 @@ impl Metering {
                 };
                 state.warned.retain(|other, _| !is_same(other) || other.3 == key.3);
                 state.warned.insert(key, percent);
-                warnings.push(Warning::of(account, percent, measure));
+                warnings.push(Warning::new(account, percent, measure));
             }
         }
         match standing.account.is_none() && standing.workers.is_empty() {
@@ -181,7 +193,9 @@ impl Metering {
         }
         let metering = Arc::clone(self);
         tokio::spawn(async move {
-            for Warning { account, worker, percent, text } in warnings {
+            for warning in warnings {
+                metering.delivery.alert(warning.alert()).await;
+                let Warning { account, worker, percent, text, .. } = warning;
                 (metering.tell)(&format!("Account {account}: {text}"));
                 let target = worker.as_deref().unwrap_or(&account);
                 let detail = serde_json::json!({ "percent": percent, "message": text });
@@ -268,8 +282,29 @@ impl Metering {
     }
 }
 
+/// Which limit of which day or month: one that is changed is another one.
+fn of(measure: &Measure) -> String {
+    format!("{}/{}", measure.period, measure.allowed)
+}
+
 impl Warning {
-    fn of(account: &str, percent: u8, measure: &Measure) -> Self {
-        Self { account: account.to_owned(), worker: measure.worker.clone(), percent, text: measure.warning() }
+    fn new(account: &str, percent: u8, measure: &Measure) -> Self {
+        let worker = measure.worker.clone();
+        let whose = worker.as_deref().unwrap_or_default();
+        let key = format!("usage.limit/{account}/{whose}/{:?}/{}/{percent}", measure.what, of(measure));
+        Self { account: account.to_owned(), worker, percent, text: measure.warning(), key }
+    }
+
+    fn alert(&self) -> Alert {
+        Alert {
+            kind: "usage.limit".to_owned(),
+            severity: if self.percent >= 100 { Severity::Critical } else { Severity::Warning },
+            account: Some(self.account.clone()),
+            worker: self.worker.clone(),
+            title: format!("{} % of a limit is used", self.percent),
+            text: self.text.clone(),
+            at: OffsetDateTime::now_utc(),
+            key: self.key.clone(),
+        }
     }
 }

@@ -26,6 +26,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::Tell;
+use crate::delivery::Delivery;
 use crate::runtimes::clients::Waiting;
 use crate::runtimes::feed::Feed;
 use crate::runtimes::process::Ended;
@@ -49,6 +50,8 @@ pub(crate) struct Runtimes {
     /// Who answers what a process wants: set once, before the first one is started.
     doors: OnceLock<Doors>,
     clients: Clients,
+    /// Who tells people: set before the first process is started.
+    delivery: OnceLock<Arc<Delivery>>,
     next: AtomicU64,
     restarts: AtomicU64,
     main: watch::Sender<Option<Arc<Runtime>>>,
@@ -90,6 +93,7 @@ impl Runtimes {
             feed: Feed::new(directory, tails),
             doors: OnceLock::new(),
             clients,
+            delivery: OnceLock::new(),
             next: AtomicU64::new(1),
             restarts: AtomicU64::new(0),
             main: watch::Sender::new(None),
@@ -98,6 +102,12 @@ impl Runtimes {
             stopping: watch::Sender::new(None),
         };
         (Arc::new(runtimes), waiting)
+    }
+
+    /// Has people told when a process dies.
+    pub(crate) fn tell_people(&self, delivery: &Arc<Delivery>) {
+        // There is one such call.
+        drop(self.delivery.set(Arc::clone(delivery)));
     }
 
     /// Workers have changed: in the order of the commits.
@@ -352,6 +362,9 @@ impl Runtimes {
     /// Writes down what is known of a death.
     async fn report(&self, death: &process::Death, verdicts: &[(Uuid, String)]) {
         (self.tell)(&death.to_string());
+        if let Some(delivery) = self.delivery.get() {
+            delivery.alert(death.alert()).await;
+        }
         for version in &death.running {
             let verdict = verdicts.iter().find(|(other, _)| other == version).map(|(_, text)| text.as_str());
             let (account, worker) = match self.store.worker_of_version(*version).await {

@@ -1,14 +1,17 @@
 //! Settings: a file, environment variables, flags; the later win. A key that nobody knows is refused.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
 use skep_acme::Challenge;
+use skep_deliver::{Destination, ExportConfig};
 use skep_pool::{Capacity, keep_alive};
 use skep_worker::Secret;
 
+use crate::delivery::DeliverySettings;
 use crate::machine;
 
 /// Certificate authorities that have a name: <https://letsencrypt.org/docs/acme-protocol-updates/>
@@ -62,6 +65,8 @@ pub struct Settings {
     pub plans: Option<PathBuf>,
     /// The plan of accounts that were given none.
     pub plan: String,
+    /// Where alerts and usage go.
+    pub delivery: DeliverySettings,
 }
 
 /// Where the master key comes from.
@@ -159,6 +164,12 @@ pub struct Given {
     pub plans: Option<PathBuf>,
     /// `--plan`
     pub plan: Option<String>,
+    /// Sections `[destinations.<name>]` of the file.
+    pub destinations: Option<BTreeMap<String, Destination>>,
+    /// Destinations that are told of alerts.
+    pub alerts: Option<Vec<String>>,
+    /// Sections `[export.<destination>]` of the file.
+    pub export: Option<BTreeMap<String, ExportConfig>>,
 }
 
 impl Given {
@@ -204,6 +215,9 @@ impl Given {
             sandbox: self.sandbox.or(other.sandbox),
             plans: self.plans.or(other.plans),
             plan: self.plan.or(other.plan),
+            destinations: self.destinations.or(other.destinations),
+            alerts: self.alerts.or(other.alerts),
+            export: self.export.or(other.export),
         }
     }
 
@@ -270,6 +284,11 @@ impl Given {
             sandbox: self.sandbox.unwrap_or(true),
             plans: self.plans,
             plan: self.plan.unwrap_or_else(|| skep_meter::SELF_HOSTED.to_owned()),
+            delivery: DeliverySettings {
+                destinations: self.destinations.unwrap_or_default(),
+                alerts: self.alerts.unwrap_or_default(),
+                exports: self.export.unwrap_or_default(),
+            },
         })
     }
 }

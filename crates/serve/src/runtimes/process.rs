@@ -10,7 +10,9 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use skep_deliver::{Alert, Severity};
 use skep_link::{Channel, Kind, Peer, Table, ToRuntime, ToSupervisor};
+use time::OffsetDateTime;
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::sync::{oneshot, watch};
@@ -102,6 +104,23 @@ impl fmt::Display for Death {
             left.told,
             left.broken
         )
+    }
+}
+
+impl Death {
+    /// What people are told.
+    pub(super) fn alert(&self) -> Alert {
+        Alert {
+            kind: "runtime.died".to_owned(),
+            severity: Severity::Critical,
+            account: None,
+            worker: None,
+            title: format!("A process that runs Workers ended ({})", self.cause),
+            text: self.to_string(),
+            at: OffsetDateTime::now_utc(),
+            // Those that die again and again for the same reason are told of once in an hour.
+            key: format!("runtime.died/{}", self.cause),
+        }
     }
 }
 

@@ -136,6 +136,7 @@ pub(crate) fn run(arguments: Arguments, begun: Instant) -> Outcome {
         sandbox: arguments.sandbox,
         plans: arguments.plans,
         plan: arguments.plan,
+        ..Given::default()
     };
     let secret = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
     let former = secret("SKEP_FORMER_MASTER_KEYS").unwrap_or_default();

@@ -188,3 +188,61 @@ async fn a_plan_with_a_mistake_is_refused_with_its_line() {
     let expect = "cents.toml:7: requests.price_per_million: a float is not exact: write it in quotes, as \"0.3\"";
     assert!(ended.code == Some(1) && ended.errors.contains(expect), "{ended:?}");
 }
+
+/// Takes one request on a connection, answers 200, and gives its text.
+async fn take(listener: &tokio::net::TcpListener) -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let (mut stream, _) = listener.accept().await.expect("a connection");
+    let mut request = Vec::new();
+    let is_whole = |request: &[u8]| {
+        let text = String::from_utf8_lossy(request).to_ascii_lowercase();
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse::<usize>().ok());
+        length.is_some_and(|length| body.len() >= length)
+    };
+    while !is_whole(&request) {
+        let mut bytes = [0; 4096];
+        let read = stream.read(&mut bytes).await.expect("read");
+        assert!(read > 0, "the request broke off: {}", String::from_utf8_lossy(&request));
+        request.extend_from_slice(&bytes[..read]);
+    }
+    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await.expect("written");
+    String::from_utf8(request).expect("a text")
+}
+
+#[tokio::test]
+async fn people_are_told_when_a_limit_is_near_and_when_a_process_dies() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let hook = listener.local_addr().expect("an address");
+    let data = Arc::new(TempDir::new().expect("a folder"));
+    let config = data.path().join("skep.toml");
+    let text = format!(
+        "alerts = [\"hook\"]\n[destinations.hook]\ntype = \"webhook\"\nurl = \"http://{hook}/alerts\"\nsecret = \"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"\n"
+    );
+    fs::write(&config, text).expect("written");
+    let mut platform = Platform::over(data, &["--config", config.to_str().expect("a path")]).await;
+    platform.upload("hello", &[("index.js", WORKER.to_owned())]).await.expect("it is deployed");
+    let limits = json!({ "workers": { "hello": { "requests_per_day": 2 } } });
+    assert_eq!(platform.terms(&limits).await["success"], true);
+    assert_eq!(platform.get("hello.dev", "/").await.text, "hello");
+    let half = tokio::time::timeout(PATIENCE, take(&listener)).await.expect("it is told");
+    assert!(half.starts_with("POST /alerts ") && half.contains("webhook-signature"), "{half}");
+    assert!(half.contains("usage.limit") && half.contains("The Worker hello has used 50 %"), "{half}");
+    platform.until_refused("hello.dev").await;
+    let all = tokio::time::timeout(PATIENCE, take(&listener)).await.expect("it is told");
+    assert!(all.contains("critical") && all.contains("% of its limit of 2 requests a day"), "{all}");
+    let [runtime] = platform.runtimes()[..] else { panic!("{:?}", platform.runtimes()) };
+    crate::processes::send("KILL", runtime).await;
+    let died = tokio::time::timeout(PATIENCE, take(&listener)).await.expect("it is told");
+    assert!(died.contains("runtime.died") && died.contains("SIGKILL"), "{died}");
+    // What cannot be told waits, and is told after a restart.
+    drop(listener);
+    let more = json!({ "workers": { "hello": { "requests_per_day": 4 } } });
+    assert_eq!(platform.terms(&more).await["success"], true);
+    platform.kill().await;
+    let listener = tokio::net::TcpListener::bind(hook).await.expect("the port is free");
+    let data = Arc::clone(&platform.data);
+    let _platform = Platform::over(data, &["--config", config.to_str().expect("a path")]).await;
+    let later = tokio::time::timeout(PATIENCE, take(&listener)).await.expect("it is told");
+    assert!(later.contains("limit of 4 requests a day"), "{later}");
+}
