@@ -1,9 +1,10 @@
 //! The CPU meter of one isolate: charges the thread's CPU time to the events whose code ran.
 //!
-//! The time of a handler's first turn goes to its event. Later turns run the continuations of many events: a long one is
-//! sampled by the watchdog's interrupts and charged to the event whose code runs then; what is left of it, and short
-//! turns, are shared equally by the open events. All of them belong to the same Worker, so only the shares of concurrent
-//! requests are approximate, never the sum.
+//! The time of a handler's first turn goes to its event, and so does everything while there is one event only. Later turns run the
+//! continuations of many events: their time is carried on until the watchdog's next interrupt, which comes every two milliseconds of such
+//! time, and charged to the event whose code runs then. An event that runs twice as long is met twice as often: over some requests each is
+//! charged what it cost. What nobody samples is shared equally by the open events. All of them belong to the same Worker, so only the shares of
+//! concurrent requests are approximate, never the sum.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -18,6 +19,10 @@ use crate::helpers::Helpers;
 use crate::limits::{Verdict, exceeded_cpu};
 use crate::watchdog::Watch;
 
+/// CPU time that is carried on at most: what no sample has charged by then is shared.
+const MOST_CARRIED: Duration = Duration::from_millis(10);
+/// CPU time after which an interrupt comes late: JavaScript that runs is interrupted sooner.
+const LATE: Duration = Duration::from_micros(100);
 /// Turns that took less than this together are not measured one by one.
 const SHORT: Duration = Duration::from_micros(100);
 
@@ -33,6 +38,8 @@ pub(crate) struct Meter {
     unowned: Cell<Duration>,
     /// First turns since the mark that were too short for a look at the CPU clock.
     short: RefCell<ShortTurns>,
+    /// CPU time of turns that ran code of several events, until a sample says whose.
+    carried: Cell<Duration>,
 }
 
 /// Turns whose CPU time is read from the clock together, as reading it takes a system call, and shared out by the time
@@ -62,6 +69,7 @@ impl Meter {
                 last: Instant::now(),
                 longest: Duration::ZERO,
             }),
+            carried: Cell::new(Duration::ZERO),
         })
     }
 
@@ -126,8 +134,18 @@ impl Meter {
         let events = state.borrow_mut::<Events>();
         let all = short.total + short.last.elapsed();
         let rest = short.charge(events, spent, all);
-        events.charge_all(rest + Duration::from_nanos(self.helpers.take()));
+        let carried = self.carried.get() + rest;
+        let is_shared = events.in_turn() > 1;
+        let helped = Duration::from_nanos(self.helpers.take());
+        if is_shared && carried < MOST_CARRIED {
+            self.carried.set(carried);
+            events.charge_all(helped);
+        } else {
+            self.carried.set(Duration::ZERO);
+            events.charge_all(carried + helped);
+        }
         events.record_ended();
+        self.watch.set_shared(is_shared);
         self.watch.end_turn(std::mem::take(&mut short.longest));
         // Turns that are too short for the watchdog add up.
         let (event, used) = events.over_cpu()?;
@@ -148,7 +166,17 @@ impl Meter {
         let all = short.total + short.last.elapsed();
         let spent = short.charge(events, spent, all);
         short.last = Instant::now();
-        let charged = event.and_then(|event| Some((event, events.charge(event, spent)?)));
+        let carried = self.carried.get();
+        // Nobody's code ran when it was asked: whoever comes next would be charged as often as it begins, and not as long as it runs.
+        if events.in_turn() > 1 && carried + spent < MOST_CARRIED && self.watch.since_asked(now) > LATE {
+            self.carried.set(carried + spent);
+            self.watch.ask_again();
+            return None;
+        }
+        let charged = event.and_then(|event| Some((event, events.charge(event, spent + carried)?)));
+        if charged.is_some() {
+            self.carried.set(Duration::ZERO);
+        }
         match charged {
             Some((event, used)) => self.decide(now, Limit::Cpu, self.limits.cpu, used, Some(event)),
             None => {

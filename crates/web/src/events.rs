@@ -218,7 +218,7 @@ impl Events {
     /// Charges CPU time to all events of the current turn in equal shares.
     pub fn charge_all(&mut self, cpu: Duration) {
         self.charged += cpu;
-        if let Ok(events) = u32::try_from(self.open.len() + self.ended.len())
+        if let Ok(events) = u32::try_from(self.in_turn())
             && events > 0
         {
             self.shared_cpu += cpu / events;
@@ -252,6 +252,11 @@ impl Events {
     /// How many events are being handled.
     pub fn len(&self) -> usize {
         self.open.len()
+    }
+
+    /// How many events had their turns, or may have had, since the last ones were recorded.
+    pub fn in_turn(&self) -> usize {
+        self.open.len() + self.ended.len()
     }
 
     /// Whether no event is being handled.

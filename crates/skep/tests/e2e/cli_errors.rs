@@ -5,7 +5,10 @@ use serde_json::Value;
 use crate::support::{Person, Platform, Project, skep};
 
 /// Every command.
-const COMMANDS: [&str; 24] = [
+const COMMANDS: [&str; 27] = [
+    "usage",
+    "billing",
+    "invoice",
     "init",
     "dev",
     "deploy",
