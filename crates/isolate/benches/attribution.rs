@@ -50,18 +50,18 @@ async fn measure() -> bool {
     let isolate = Arc::new(Isolate::start(options).await.expect("it starts"));
     let both = ["/dear", "/cheap"];
     for path in both {
-        ask(&isolate, &vec![path; WARM_UP], 1).await;
+        ask(&isolate, vec![path; WARM_UP], 1).await;
     }
     let mixed: Vec<&str> = both.into_iter().cycle().take(2 * TOGETHER).collect();
     let (mut alone, mut together) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
     for _ in 0..PAIRS {
         for (cost, path) in alone.iter_mut().zip(both) {
             recorder.forget();
-            ask(&isolate, &vec![path; ALONE], AT_ONCE).await;
+            ask(&isolate, vec![path; ALONE], AT_ONCE).await;
             cost.push(billed(&recorder, path, ALONE).await);
         }
         recorder.forget();
-        ask(&isolate, &mixed, AT_ONCE).await;
+        ask(&isolate, mixed.clone(), AT_ONCE).await;
         for (cost, path) in together.iter_mut().zip(both) {
             cost.push(billed(&recorder, path, TOGETHER).await);
         }
@@ -77,9 +77,9 @@ async fn measure() -> bool {
     good
 }
 
-async fn ask(isolate: &Arc<Isolate>, paths: &[&'static str], at_once: usize) {
+async fn ask(isolate: &Arc<Isolate>, paths: Vec<&'static str>, at_once: usize) {
     let mut asking = JoinSet::new();
-    for path in paths.iter().copied() {
+    for path in paths {
         if asking.len() >= at_once {
             asking.join_next().await.expect("one is asked").expect("it is answered");
         }
