@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwapOption;
@@ -35,14 +35,22 @@ type Named = (Arc<str>, Option<Arc<str>>);
 
 /// The gates that there are: mostly none.
 #[derive(Debug, Default)]
-pub struct Gates(ArcSwapOption<HashMap<Named, Arc<Closed>>>);
+pub struct Gates {
+    /// Whether there is any: all that most requests look at.
+    any: AtomicBool,
+    all: ArcSwapOption<HashMap<Named, Arc<Closed>>>,
+}
 
 impl Gates {
     /// Sets the gate of an account, or of one of its Workers. Nothing: requests are served.
     pub fn set(&self, account: &str, worker: Option<&str>, gate: Option<Gate>) {
         let key: Named = (account.into(), worker.map(Into::into));
         let closed = gate.map(|gate| Arc::new(Closed { gate, begun: Instant::now(), next: AtomicU64::new(0) }));
-        self.0.rcu(|gates| {
+        // It stays so: a gate that was there comes back.
+        if closed.is_some() {
+            self.any.store(true, Ordering::Release);
+        }
+        self.all.rcu(|gates| {
             let mut gates = gates.as_deref().cloned().unwrap_or_default();
             match &closed {
                 Some(closed) => gates.insert(key.clone(), Arc::clone(closed)),
@@ -57,7 +65,10 @@ impl Gates {
     /// # Errors
     /// What its client gets instead.
     pub(crate) fn pass(&self, account: &Arc<str>, worker: &Arc<str>) -> Result<(), Failure> {
-        let gates = self.0.load();
+        if !self.any.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let gates = self.all.load();
         let Some(gates) = gates.as_deref() else { return Ok(()) };
         for key in [(Arc::clone(account), None), (Arc::clone(account), Some(Arc::clone(worker)))] {
             if let Some(closed) = gates.get(&key) {
@@ -116,7 +127,7 @@ mod tests {
         assert!(gates.pass(&account, &two).is_err());
         gates.set("a", None, None);
         gates.set("a", Some("one"), None);
-        assert!(gates.pass(&account, &one).is_ok() && gates.0.load().is_none());
+        assert!(gates.pass(&account, &one).is_ok() && gates.all.load().is_none());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 use crate::supervisor::Supervisor;
 
 /// How often what was counted is told. What is not told when the process is killed is not billed.
-const OFTEN: Duration = Duration::from_millis(250);
+const OFTEN: Duration = Duration::from_millis(500);
 /// How soon it is told again when the process stops.
 const SOON: Duration = Duration::from_millis(10);
 /// How long what was counted last may take to be told when the process stops, at least.

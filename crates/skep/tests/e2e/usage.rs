@@ -37,7 +37,7 @@ const WORKER: &str = r#"
 const KILLS: usize = 6;
 /// Between two kills.
 const BETWEEN: Duration = Duration::from_millis(700);
-/// A process tells what it has counted four times a second.
+/// A process tells what it has counted twice a second.
 const UNTOLD: Duration = Duration::from_secs(1);
 
 impl Platform {
