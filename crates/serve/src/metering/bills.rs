@@ -1,13 +1,13 @@
 //! What the control plane asks of usage and bills.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use skep_control::{Bills, Invoiced, Owner, Reading, Stands};
 use skep_meter::{
-    Billing, Comparison, Invoice, Ledger, Month, Observed, Plan, Question, Report, Reporter, Totals, Verification, Vm,
-    compare,
+    Billing, Comparison, Entry, Invoice, Ledger, Minute, Month, Observed, Plan, Question, Report, Reporter, Totals,
+    Verification, Vm, compare,
 };
 use skep_store::{FinalInvoice, Timestamp};
 use time::{Date, OffsetDateTime, Time};
@@ -52,20 +52,31 @@ fn said(error: &dyn std::fmt::Display) -> String {
     error.to_string()
 }
 
+impl Used {
+    fn add(&mut self, minute: Minute, entry: &Entry) {
+        self.by_worker.entry(entry.worker.clone()).or_default().add(entry);
+        self.by_day.entry(minute.day()).or_default().add(entry);
+    }
+}
+
 impl Metering {
-    async fn used(&self, account: &str, month: Month) -> Result<Used, String> {
-        let (account, (first, last)) = (account.to_owned(), days(month)?);
+    /// What accounts used in a month: all of them, or one.
+    async fn used(&self, only: Option<&str>, month: Month) -> Result<HashMap<String, Used>, String> {
+        let (only, (first, last)) = (only.map(str::to_owned), days(month)?);
         self.with_ledger(move |ledger| {
-            let mut used = Used::default();
+            let mut used: HashMap<String, Used> = HashMap::new();
             ledger.read(first, last, |minute, entry| {
-                if entry.account == account {
-                    used.by_worker.entry(entry.worker.clone()).or_default().add(entry);
-                    used.by_day.entry(minute.day()).or_default().add(entry);
+                if only.as_ref().is_none_or(|only| *only == entry.account) {
+                    used.entry(entry.account.clone()).or_default().add(minute, entry);
                 }
             })?;
             Ok(used)
         })
         .await
+    }
+
+    async fn used_by(&self, account: &str, month: Month) -> Result<Used, String> {
+        Ok(self.used(Some(account), month).await?.remove(account).unwrap_or_default())
     }
 
     /// The plan that an account had at the end of a month.
@@ -82,8 +93,12 @@ impl Metering {
         if let Some(made) = self.store.invoice(&owner.id, &named).await.map_err(|error| said(&error))? {
             return Ok(made);
         }
-        let issued = OffsetDateTime::now_utc();
-        let (used, plan) = (self.used(&owner.id, month).await?, self.plan_in(&owner.id, month).await?);
+        let used = self.used_by(&owner.id, month).await?;
+        self.make_invoice(owner, month, &used).await
+    }
+
+    async fn make_invoice(&self, owner: &Owner, month: Month, used: &Used) -> Result<FinalInvoice, String> {
+        let (issued, plan) = (OffsetDateTime::now_utc(), self.plan_in(&owner.id, month).await?);
         let invoice = Invoice::new(&Billing {
             account_id: &owner.id,
             account_name: &owner.name,
@@ -101,18 +116,28 @@ impl Metering {
         if !month.is_over(issued) {
             return Ok(made);
         }
-        self.store.keep_invoice(&owner.id, &named, made).await.map_err(|error| said(&error))
+        self.store.keep_invoice(&owner.id, &month.to_string(), made).await.map_err(|error| said(&error))
     }
 
     /// Makes the invoices of the month before one, of every account.
     pub(super) async fn invoice_month_before(&self, month: Month) -> Result<(), String> {
         let (first, _) = days(month)?;
         let before = Month::of(first.previous_day().unwrap_or(first));
+        let begin = milliseconds(first.with_time(Time::MIDNIGHT).assume_utc());
+        let mut missing = Vec::new();
         for account in self.store.accounts().await.map_err(|error| said(&error))? {
             // Who was not there had no month.
-            if account.created_on < milliseconds(first.with_time(Time::MIDNIGHT).assume_utc()) {
-                self.invoice(&Owner { id: account.id, name: account.name, since: account.created_on }, before).await?;
+            let is_made = self.store.invoice(&account.id, &before.to_string()).await.map_err(|error| said(&error))?;
+            if account.created_on < begin && is_made.is_none() {
+                missing.push(Owner { id: account.id, name: account.name, since: account.created_on });
             }
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let (all, nothing) = (self.used(None, before).await?, Used::default());
+        for owner in missing {
+            self.make_invoice(&owner, before, all.get(&owner.id).unwrap_or(&nothing)).await?;
         }
         Ok(())
     }
@@ -166,7 +191,7 @@ impl Bills for OfLedger {
             let covered = OffsetDateTime::now_utc().min(end) - begin.max(made);
             // The pace of some minutes is none: what was used is taken for what a day has.
             let covered = Duration::try_from(covered).unwrap_or_default().max(LEAST);
-            let usage = self.0.used(&owner.id, month).await?.all();
+            let usage = self.0.used_by(&owner.id, month).await?.all();
             let own = self.0.plan_in(&owner.id, month).await?;
             Ok(compare(&Observed { usage: &usage, month, covered }, &self.0.plans, &vm, own))
         })
