@@ -1,8 +1,17 @@
 //! Processes and their children: a server may be more than one. Linux tells in `/proc`.
 
+use std::error::Error;
 use std::fs;
 use std::io;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// What the command line of the process that runs Workers has in it.
+const RUNTIME: &str = "runtime";
+/// How long there may be none.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Between two looks for it.
+const GLANCE: Duration = Duration::from_millis(1);
 
 /// The children of a process: `/proc/PID/task/TID/children` of each of its threads (proc_tid_children(5)). None of a process
 /// that has ended.
@@ -42,6 +51,25 @@ pub(crate) fn kill(process: u32) -> io::Result<()> {
     command.args(["-c", "kill -KILL \"$0\"", &process.to_string()]);
     let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status()?;
     if status.success() { Ok(()) } else { Err(io::Error::other(format!("process {process} cannot be killed"))) }
+}
+
+/// The process of a platform that runs Workers.
+pub(crate) fn runtime(process: u32) -> Option<u32> {
+    child_with(process, RUNTIME)
+}
+
+/// The runtime process that is not the last one: waits until there is one.
+pub(crate) fn next_runtime(process: u32, last: Option<u32>) -> Result<u32, Box<dyn Error>> {
+    let begun = Instant::now();
+    loop {
+        match runtime(process) {
+            Some(runtime) if Some(runtime) != last => return Ok(runtime),
+            _ if begun.elapsed() > PATIENCE => {
+                return Err(format!("there was no new runtime process for {PATIENCE:?}").into());
+            }
+            _ => std::thread::sleep(GLANCE),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -30,10 +30,6 @@ const CONNECTIONS: usize = 16;
 const MAY_BE_MISSING: Duration = Duration::from_secs(1);
 /// Between two looks at what was served.
 const GLANCE: Duration = Duration::from_millis(10);
-/// What the command line of the runtime process has in it.
-const RUNTIME: &str = "runtime";
-/// How long there may be no runtime process.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Requests each second while a spend cap is reached.
 const CAP_RATE: f64 = 10_000.0;
@@ -184,25 +180,13 @@ fn kill_until(platform: &Platform, seen: &Seen, until: u64) -> Result<u64, Box<d
             }
             std::thread::sleep(GLANCE);
         }
-        let victim = if part > RUNTIMES { process } else { next_runtime(process, last)? };
+        let victim = if part > RUNTIMES { process } else { processes::next_runtime(process, last)? };
         processes::kill(victim)?;
         last = Some(victim);
         missing += seen.served() - history.front().map_or(begin, |(_, served)| *served);
         history.clear();
     }
     Ok(missing)
-}
-
-/// The runtime process that is not the last one: waits until there is one.
-fn next_runtime(process: u32, last: Option<u32>) -> Result<u32, Box<dyn Error>> {
-    let begun = Instant::now();
-    loop {
-        match processes::child_with(process, RUNTIME) {
-            Some(runtime) if Some(runtime) != last => return Ok(runtime),
-            _ if begun.elapsed() > PATIENCE => return Err("there was no new runtime process".into()),
-            _ => std::thread::sleep(GLANCE),
-        }
-    }
 }
 
 /// How a spend cap held.

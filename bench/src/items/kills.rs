@@ -19,8 +19,6 @@ use crate::statistics::{median, percentile};
 use crate::table::{Table, number, optional};
 
 const WORKER: &str = "hello";
-/// What the command line of the runtime process has in it.
-const RUNTIME: &str = "runtime";
 /// Between two kills.
 const PERIOD: Duration = Duration::from_secs(1);
 /// Kills after which memory is read for the first time.
@@ -28,10 +26,6 @@ const FIRST: usize = 5;
 /// Connections that ask much, and those that ask little: how many, and how often each asks.
 const BUSY: Kind = Kind { connections: 16, period: Duration::from_millis(8) };
 const IDLE: Kind = Kind { connections: 16, period: Duration::from_millis(2500) };
-/// How long there may be no runtime process.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Between two looks for it.
-const GLANCE: Duration = Duration::from_millis(1);
 
 #[derive(Clone, Copy)]
 struct Kind {
@@ -82,7 +76,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Section, Box<dyn Error>> {
     if Client::connect(address)?.ask(&Platform::request(WORKER, "/"))? != BODY {
         return Err("the Worker answers something else".into());
     }
-    if processes::child_with(process, RUNTIME).is_none() {
+    if processes::runtime(process).is_none() {
         return Err("skep serve has no runtime process".into());
     }
     let number_of_kills = bench.plan.repetitions * 3;
@@ -183,30 +177,16 @@ fn kill_all_the_time(process: u32, number_of_kills: usize) -> Result<(Vec<Kill>,
         if kills.len() == FIRST {
             first = Some(memory()?);
         }
-        let runtime = next_runtime(process, last)?;
+        let runtime = processes::next_runtime(process, last)?;
         let before = Instant::now();
         processes::kill(runtime)?;
         kills.push(Kill { before, after: Instant::now() });
         last = Some(runtime);
     }
     wait_until(Instant::now() + PERIOD);
-    next_runtime(process, last)?;
+    processes::next_runtime(process, last)?;
     let end = memory()?;
     Ok((kills, [first.unwrap_or(end), end]))
-}
-
-/// The runtime process that is not the last one: waits until there is one.
-fn next_runtime(process: u32, last: Option<u32>) -> Result<u32, Box<dyn Error>> {
-    let begun = Instant::now();
-    loop {
-        match processes::child_with(process, RUNTIME) {
-            Some(runtime) if Some(runtime) != last => return Ok(runtime),
-            _ if begun.elapsed() > PATIENCE => {
-                return Err(format!("there was no new runtime process for {PATIENCE:?}").into());
-            }
-            _ => std::thread::sleep(GLANCE),
-        }
-    }
 }
 
 fn wait_until(when: Instant) {
