@@ -218,6 +218,8 @@ async fn a_destination_that_is_down_for_an_hour_is_left_alone_ever_longer_and_th
         running.outbox.put(alert("ops", key)).unwrap();
     }
     tokio::time::sleep(Duration::from_secs(3600) / 2000).await;
+    // A busy machine is slower than the clock.
+    eventually(|| ids(&server).len() >= 4).await;
     let tries = ids(&server);
     assert!((4..=11).contains(&tries.len()) && tries.iter().all(|id| *id == tries[0]), "{tries:?}");
     assert_eq!(running.told().len(), 1, "{:?}", running.told());

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use hyper::Method;
 use serde_json::{Value, json};
@@ -23,8 +23,6 @@ const PLAN: &str = r#"
     included = 0
     price_per_million = "10000"
 "#;
-/// A cap holds this long after it is reached at the latest.
-const SOON: Duration = Duration::from_secs(1);
 
 /// A platform on which a request costs a cent, with more in the plan.
 async fn platform(more: &str) -> Platform {
@@ -65,18 +63,9 @@ impl Platform {
 async fn a_spend_cap_stops_a_worker_and_raising_it_lets_it_go_on() {
     let platform = platform("").await;
     assert_eq!(platform.terms(&json!({ "cap": { "per_month": "0.05" } })).await["success"], true);
-    let mut first = None;
-    let reached = async {
-        // The fifth request reaches it.
-        for _ in 0..5 {
-            assert_eq!(platform.get("hello.dev", "/").await.text, "hello");
-        }
-        first = Some(Instant::now());
-        platform.until_refused("hello.dev").await
-    };
-    let (_, page) = reached.await;
-    let took = first.expect("it was reached").elapsed();
-    assert!(took < SOON + SOON, "it took {took:?}");
+    // How soon it holds, the bench measures.
+    let (answered, page) = platform.until_refused("hello.dev").await;
+    assert!(answered >= 5, "{answered}");
     assert!(page.text.contains("Error 1027"), "{}", page.text);
     assert!(page.text.contains("spend cap of 0.05 $ a month"), "{}", page.text);
     assert!(page.header("retry-after").parse::<u64>().is_ok_and(|seconds| seconds > 0), "{}", page.text);
@@ -125,12 +114,18 @@ async fn a_worker_has_limits_of_its_own() {
     let throttled =
         json!({ "workers": { "hello": { "requests_per_day": 3, "then": "throttle", "throttle_per_second": 5 } } });
     assert_eq!(platform.terms(&throttled).await["success"], true);
-    let (begun, mut served) = (Instant::now(), 0);
-    while begun.elapsed() < SOON {
-        served += u64::from(platform.get("hello.dev", "/").await.status == 200);
+    let (begun, mut served, mut refused) = (Instant::now(), 0, 0);
+    while served < 5 || refused == 0 {
+        match platform.get("hello.dev", "/").await.status.as_u16() {
+            200 => served += 1,
+            429 => refused += 1,
+            other => panic!("{other}"),
+        }
+        assert!(begun.elapsed() < PATIENCE, "{served} were served, {refused} refused");
     }
-    // What a second has, at once and as it passes.
-    assert!((5..=11).contains(&served), "{served}");
+    // What a second has, at once, and what comes as time passes.
+    let most = 5.0 * (1.0 + begun.elapsed().as_secs_f64()) + 1.0;
+    assert!(f64::from(served) <= most, "{served} of at most {most}");
     let refused = platform.terms(&json!({ "workers": { "hello": { "requests_per_day": 0 } } })).await;
     assert!(refused.to_string().contains("workers.hello.requests_per_day"), "{refused}");
 }
