@@ -112,11 +112,6 @@ impl Books {
         self.0.keys().map(String::as_str)
     }
 
-    /// What an account used in a month, by Worker.
-    pub fn month(&self, account: &str, month: Month) -> Option<&BTreeMap<String, Totals>> {
-        self.0.get(account)?.months.get(&month)
-    }
-
     /// Where an account stands at a moment, on a plan and with terms of its own.
     pub fn standing(&self, account: &str, plan: &Plan, terms: &Terms, now: OffsetDateTime) -> Standing {
         let none = ByWorker::new();

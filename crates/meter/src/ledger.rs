@@ -245,11 +245,6 @@ impl Ledger {
         let _staying = self.moving.read().unwrap_or_else(PoisonError::into_inner);
         verify(&self.folder)
     }
-
-    /// The folder.
-    pub fn folder(&self) -> &Path {
-        &self.folder
-    }
 }
 
 impl Journal {

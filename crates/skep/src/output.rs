@@ -6,7 +6,7 @@ use std::error::Error;
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
 
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// A line of a result. A reader that has gone away is no error.
 pub(crate) fn line(text: &str) {
@@ -17,6 +17,11 @@ pub(crate) fn line(text: &str) {
 pub(crate) fn document(value: &impl Serialize) {
     // What commands show is all JSON.
     line(&serde_json::to_value(value).unwrap_or_default().to_string());
+}
+
+/// A value of the API as people read it.
+pub(crate) fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// Bytes of a result as they are.

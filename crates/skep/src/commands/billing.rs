@@ -6,7 +6,7 @@ use skep_meter::{Beyond, SpendCap, Terms, WorkerTerms};
 
 use crate::commands::connection::Connection;
 use crate::commands::{Outcome, block_on};
-use crate::output;
+use crate::output::{self, text};
 
 /// Show the account's plan and what is used of its limits, or set a spend cap
 #[derive(Args)]
@@ -141,10 +141,6 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
 /// The terms that hold now.
 fn terms(billing: &Value) -> Result<Terms, serde_json::Error> {
     serde_json::from_value(billing["terms"].clone())
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 fn listed(plans: &Value) {

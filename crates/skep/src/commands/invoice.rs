@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 
 use crate::commands::connection::Connection;
 use crate::commands::{Outcome, block_on};
-use crate::output;
+use crate::output::{self, text};
 
 /// Show the account's invoice of a month
 #[derive(Args)]
@@ -60,10 +60,6 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         None => output::line(text.trim_end()),
     }
     Ok(())
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 fn shown(invoice: &Value) -> String {

@@ -11,7 +11,7 @@ use skep_meter::{By, Damage, Row, Usage};
 
 use crate::commands::connection::Connection;
 use crate::commands::{Outcome, block_on};
-use crate::output;
+use crate::output::{self, text};
 
 /// Show what the account used: requests, CPU time, bytes
 #[derive(Args)]
@@ -136,7 +136,6 @@ async fn compare(connection: &Connection, what: &What) -> Outcome {
         output::document(&comparison);
         return Ok(());
     }
-    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let row = |offer: &Value| {
         let is_possible = offer["cost"] == "possible";
         let amount = |name: &str| if is_possible { text(&offer[name]) } else { "not possible".to_owned() };
