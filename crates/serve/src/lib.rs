@@ -8,6 +8,7 @@
 
 mod calls;
 mod certificates;
+mod consumers;
 mod cron;
 mod delivery;
 mod dispatch;
@@ -45,6 +46,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::calls::Calls;
 use crate::certificates::OnDemand;
+use crate::consumers::Consumers;
 use crate::delivery::Delivery;
 use crate::dispatch::Dispatch;
 use crate::eyes::Eyes;
@@ -61,7 +63,7 @@ pub use delivery::{DeliveryError, DeliverySettings};
 pub use first::lock;
 pub use metering::PlansError;
 pub use service::{Service, ServiceError};
-pub use settings::{Given, MasterKey, Settings, SettingsError};
+pub use settings::{Given, LogSettings, MasterKey, Settings, SettingsError};
 
 /// The least threads there are.
 const THREADS: usize = 2;
@@ -161,6 +163,8 @@ async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), Se
     let setup = setup(settings, &addresses)?;
     let (runtimes, waiting) =
         Runtimes::new(setup, store.clone(), Arc::clone(&directory), tails.clone(), Arc::clone(&tell));
+    let consumers = Consumers::new(Arc::clone(&directory), Arc::clone(&runtimes), Arc::clone(&tell));
+    tails.on_event(move |told| consumers.take(told));
     let delivery = Delivery::start(&settings.delivery, &settings.data_dir, Arc::clone(&tell))?;
     runtimes.tell_people(&delivery);
     let metering = Metering::open(settings, store.clone(), Arc::clone(&runtimes), &delivery, &tell).await?;
@@ -252,6 +256,7 @@ fn setup(settings: &Settings, addresses: &Addresses) -> Result<Setup, ServeError
         memory: capacity.memory,
         keep_alive: u64::try_from(capacity.keep_alive.as_millis()).unwrap_or(u64::MAX),
         spares: capacity.spares,
+        events_per_second: settings.logs.per_second,
         sandbox: settings.sandbox,
     })
 }

@@ -21,6 +21,13 @@ const AUTHORITIES: [(&str, &str); 2] = [
 ];
 /// The least memory for isolates in bytes.
 const LEAST_MEMORY: u64 = 64 << 20;
+/// Room for events that are kept, in MiB, and how long they are, in days.
+const LOGS_MIB: u64 = 1024;
+const LOGS_DAYS: u64 = 7;
+/// A day in seconds.
+const DAY: u64 = 24 * 3600;
+/// Events of a Worker that are gathered in a second: to gather them takes one core about 1 % of its time.
+const EVENTS_PER_SECOND: u32 = 400;
 /// The folder of certificates, in the data directory.
 const CERTIFICATES: &str = "certificates";
 
@@ -67,6 +74,19 @@ pub struct Settings {
     pub plan: String,
     /// Where alerts and usage go.
     pub delivery: DeliverySettings,
+    /// What is kept of events.
+    pub logs: LogSettings,
+}
+
+/// What is kept of events.
+#[derive(Clone, Copy, Debug)]
+pub struct LogSettings {
+    /// Bytes on the disk, at most. 0: nothing is kept.
+    pub bytes: u64,
+    /// How long.
+    pub keep: Duration,
+    /// Events of a Worker of which more than counts is gathered in a second, at most.
+    pub per_second: u32,
 }
 
 /// Where the master key comes from.
@@ -164,6 +184,12 @@ pub struct Given {
     pub plans: Option<PathBuf>,
     /// `--plan`
     pub plan: Option<String>,
+    /// `--logs-mib`
+    pub logs_mib: Option<u64>,
+    /// `--logs-days`
+    pub logs_days: Option<u64>,
+    /// `--events-per-second`
+    pub events_per_second: Option<u32>,
     /// Sections `[destinations.<name>]` of the file.
     pub destinations: Option<BTreeMap<String, Destination>>,
     /// Destinations that are told of alerts.
@@ -215,6 +241,9 @@ impl Given {
             sandbox: self.sandbox.or(other.sandbox),
             plans: self.plans.or(other.plans),
             plan: self.plan.or(other.plan),
+            logs_mib: self.logs_mib.or(other.logs_mib),
+            logs_days: self.logs_days.or(other.logs_days),
+            events_per_second: self.events_per_second.or(other.events_per_second),
             destinations: self.destinations.or(other.destinations),
             alerts: self.alerts.or(other.alerts),
             export: self.export.or(other.export),
@@ -264,6 +293,15 @@ impl Given {
             let message = "isolates_per_worker and isolates_per_account are at least 1, and memory_mib at least 64: with less, nothing could run";
             return Err(SettingsError::Value(message.to_owned()));
         }
+        let logs = LogSettings {
+            bytes: self.logs_mib.unwrap_or(LOGS_MIB).saturating_mul(1 << 20),
+            keep: Duration::from_secs(self.logs_days.unwrap_or(LOGS_DAYS).saturating_mul(DAY)),
+            per_second: self.events_per_second.unwrap_or(EVENTS_PER_SECOND),
+        };
+        if logs.keep.is_zero() || logs.per_second == 0 {
+            let message = "logs_days and events_per_second are at least 1: to keep no logs, set logs_mib to 0";
+            return Err(SettingsError::Value(message.to_owned()));
+        }
         Ok(Settings {
             data_dir,
             listen,
@@ -289,6 +327,7 @@ impl Given {
                 alerts: self.alerts.unwrap_or_default(),
                 exports: self.export.unwrap_or_default(),
             },
+            logs,
         })
     }
 }
