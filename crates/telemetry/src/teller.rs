@@ -1,9 +1,7 @@
 //! What the operator hears of exports: of each kind of trouble one sentence in a while, with what was not said before.
 
 use std::sync::Arc;
-use std::time::Duration;
-
-use tokio::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Says a sentence to the operator. It must not wait: exports wait for it.
 pub type Tell = Arc<dyn Fn(&str) + Send + Sync>;
@@ -48,7 +46,11 @@ impl Teller {
 
     /// Tells of some spans, or keeps their number for the next sentence of this kind, which is told of all of them.
     pub(crate) fn say(&mut self, trouble: Trouble, spans: u64, sentence: impl FnOnce(u64) -> String) {
-        let (kind, now) = (&mut self.kinds[trouble as usize], Instant::now());
+        self.say_at(Instant::now(), trouble, spans, sentence);
+    }
+
+    fn say_at(&mut self, now: Instant, trouble: Trouble, spans: u64, sentence: impl FnOnce(u64) -> String) {
+        let kind = &mut self.kinds[trouble as usize];
         kind.spans = kind.spans.saturating_add(spans);
         if kind.last.is_none_or(|last| now.duration_since(last) >= PAUSE) {
             kind.last = Some(now);
@@ -71,23 +73,25 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn each_kind_is_told_once_in_a_while_and_nothing_is_left_out() {
+    #[test]
+    fn each_kind_is_told_once_in_a_while_and_nothing_is_left_out() {
         let told: Arc<Mutex<Vec<String>>> = Arc::default();
         let kept = Arc::clone(&told);
         let mut teller = Teller::new(Arc::new(move |sentence| kept.lock().unwrap().push(sentence.to_owned())));
         let heard = || std::mem::take(&mut *told.lock().unwrap());
+        let rejected = |spans| format!("rejected {spans}");
         teller.over(Trouble::Away, || "never began".to_owned());
-        for _ in 0..3 {
-            teller.say(Trouble::Rejected, 5, |spans| format!("rejected {spans}"));
-            teller.say(Trouble::Away, 0, |_| "away".to_owned());
+        let begun = Instant::now();
+        for seconds in 0..3 {
+            let now = begun + Duration::from_secs(seconds);
+            teller.say_at(now, Trouble::Rejected, 5, rejected);
+            teller.say_at(now, Trouble::Away, 0, |_| "away".to_owned());
         }
         assert_eq!(heard(), ["rejected 5", "away"]);
         teller.over(Trouble::Away, || "back".to_owned());
         teller.over(Trouble::Away, || "back".to_owned());
         assert_eq!(heard(), ["back"]);
-        tokio::time::advance(PAUSE).await;
-        teller.say(Trouble::Rejected, 1, |spans| format!("rejected {spans}"));
+        teller.say_at(begun + PAUSE, Trouble::Rejected, 1, rejected);
         assert_eq!(heard(), ["rejected 11"]);
     }
 }

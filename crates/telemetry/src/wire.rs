@@ -2,8 +2,8 @@
 //!
 //! The numbers of the fields are those of version 1 of the protocol, which do not change any more:
 //! <https://github.com/open-telemetry/opentelemetry-proto/tree/main/opentelemetry/proto>, files `collector/trace/v1/trace_service.proto`,
-//! `trace/v1/trace.proto`, `common/v1/common.proto` and `resource/v1/resource.proto`. The tests read what is sent with the messages that were
-//! generated from those files.
+//! `trace/v1/trace.proto`, `common/v1/common.proto` and `resource/v1/resource.proto`. The tests read what is sent with the descriptors that
+//! were made from those files.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,14 +1,18 @@
-//! The queue alone, in time that tests move.
+//! The queue alone: when there is a batch, what a flush waits for, and what goes when there is no room.
+//!
+//! Nothing here waits for time to pass: an interval is so long that a test would fail by it, or so short that it does not matter.
 
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::SystemTime;
-
-use tokio::time::Instant;
 
 use super::*;
 use crate::{Resource, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
 
-const SECOND: Duration = Duration::from_secs(1);
+/// Longer than any test.
+const LONG: Duration = Duration::from_secs(3600);
+/// Over at once.
+const SHORT: Duration = Duration::from_millis(1);
 const ROOM: Room = Room { spans: 10, bytes: 1 << 20, batch: 4 };
 
 fn span(name: impl Into<String>) -> Span {
@@ -37,77 +41,75 @@ fn names(spans: &[Span]) -> Vec<&str> {
     spans.iter().map(|span| &*span.name).collect()
 }
 
-/// How long [`Queue::filled`] waits while `other` happens.
-async fn waited(queue: &Queue, other: impl Future<Output = ()>) -> Duration {
-    let begun = Instant::now();
-    let filled = async {
-        queue.filled(5 * SECOND).await;
-        begun.elapsed()
-    };
-    tokio::join!(filled, other).0
+/// Whether something is still waited for, after everything else had its turn.
+async fn waits(future: Pin<&mut impl Future<Output = ()>>) -> bool {
+    tokio::select! {
+        biased;
+        () = future => false,
+        () = tokio::task::yield_now() => true,
+    }
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_batch_is_ready_when_it_is_full_or_its_time_is_over() {
     let queue = Queue::new(ROOM);
-    let after = |pause: Duration, some: Vec<Span>| {
-        let queue = &queue;
-        async move {
-            tokio::time::sleep(pause).await;
-            queue.push(some);
-        }
-    };
-    // The interval begins with the first span.
-    assert_eq!(waited(&queue, after(7 * SECOND, spans(0..1))).await, 12 * SECOND);
+    // Without a span there is no interval that could be over.
+    let mut filled = pin!(queue.filled(SHORT));
+    assert!(waits(filled.as_mut()).await);
+    queue.push(spans(0..1));
+    filled.await;
     assert_eq!(names(&queue.take()), ["0"]);
-    assert_eq!(waited(&queue, after(SECOND, spans(0..4))).await, SECOND);
+    let mut filled = pin!(queue.filled(LONG));
+    assert!(waits(filled.as_mut()).await);
+    queue.push(spans(0..3));
+    assert!(waits(filled.as_mut()).await);
+    queue.push(spans(3..4));
+    filled.await;
     assert_eq!(names(&queue.take()), ["0", "1", "2", "3"]);
-    queue.push(spans(0..2));
-    assert_eq!(waited(&queue, after(2 * SECOND, spans(2..9))).await, 2 * SECOND);
+    queue.push(spans(0..9));
+    queue.filled(LONG).await;
     assert_eq!((queue.take().len(), queue.is_ready()), (4, true));
     assert_eq!((queue.take().len(), queue.is_ready()), (4, false));
     assert_eq!((queue.take().len(), queue.take().len()), (1, 0));
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_flush_waits_for_what_was_there() {
     let queue = Queue::new(ROOM);
     // Nothing is there.
     queue.flush().await;
     queue.push(spans(0..6));
-    let sends = async {
-        assert_eq!(queue.take().len(), 4);
-        queue.push(spans(6..8));
-        assert!(queue.is_ready(), "two of those that are flushed wait still");
-        queue.settle(|stats| stats.sent += 4);
-        assert_eq!(names(&queue.take()), ["4", "5", "6", "7"]);
-        assert_eq!(queue.waiting(), 4);
-        tokio::time::sleep(3 * SECOND).await;
-        queue.push(spans(8..9));
-        assert!(!queue.is_ready(), "what came after the flush waits as always");
-        queue.settle(|stats| stats.sent += 4);
-    };
-    let begun = Instant::now();
-    let flush = async {
-        queue.flush().await;
-        begun.elapsed()
-    };
-    assert_eq!(tokio::join!(flush, sends).0, 3 * SECOND);
+    let mut flush = pin!(queue.flush());
+    assert!(waits(flush.as_mut()).await);
+    assert_eq!(queue.take().len(), 4);
+    queue.push(spans(6..8));
+    assert!(queue.is_ready(), "two of those that are flushed wait still");
+    queue.settle(|stats| stats.sent += 4);
+    assert!(waits(flush.as_mut()).await);
+    assert_eq!(names(&queue.take()), ["4", "5", "6", "7"]);
+    assert_eq!(queue.waiting(), 4);
+    queue.push(spans(8..9));
+    assert!(!queue.is_ready(), "what came after the flush waits as always");
+    assert!(waits(flush.as_mut()).await);
+    queue.settle(|stats| stats.sent += 4);
+    flush.await;
     assert_eq!((queue.waiting(), queue.stats().sent), (1, 8));
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_flush_makes_a_pause_shorter_once() {
     let queue = Queue::new(ROOM);
     queue.push(spans(0..1));
     queue.take();
-    let pause = async {
-        queue.hurried().await;
-        queue.trying();
-        assert!(tokio::time::timeout(SECOND, queue.hurried()).await.is_err(), "the next pause is as long as it is");
-        queue.settle(|stats| stats.failed += 1);
-    };
-    tokio::join!(queue.flush(), pause);
+    let mut hurried = pin!(queue.hurried());
+    assert!(waits(hurried.as_mut()).await);
+    let mut flush = pin!(queue.flush());
+    assert!(waits(flush.as_mut()).await);
+    hurried.await;
+    queue.trying();
+    assert!(waits(pin!(queue.hurried())).await, "the next pause is as long as it is");
+    queue.settle(|stats| stats.failed += 1);
+    flush.await;
 }
 
 #[test]
