@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use uuid::Uuid;
 
 /// An id of so many bytes. Never all zeros, which stands for none.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,6 +37,19 @@ impl<const BYTES: usize> Id<BYTES> {
     /// An id of these bytes. None if all are zero.
     pub fn new(bytes: [u8; BYTES]) -> Option<Self> {
         (bytes != [0; BYTES]).then_some(Self(bytes))
+    }
+
+    /// An id that nothing else has.
+    pub fn random() -> Self {
+        loop {
+            let mut bytes = [0; BYTES];
+            for part in bytes.chunks_mut(16) {
+                part.copy_from_slice(&Uuid::new_v4().as_bytes()[..part.len()]);
+            }
+            if let Some(id) = Self::new(bytes) {
+                return id;
+            }
+        }
     }
 
     /// Its bytes, as they go over the wire.
@@ -101,6 +115,8 @@ pub(crate) fn byte_of(high: u8, low: u8) -> Option<u8> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -123,5 +139,12 @@ mod tests {
         assert_eq!(trace.to_string(), "4bf92f3577b34da6a3ce929d0e0e4736");
         assert_eq!(format!("{trace:?}"), "Id(4bf92f3577b34da6a3ce929d0e0e4736)");
         assert_eq!(TraceId::new([0; 16]), None);
+    }
+
+    #[test]
+    fn no_two_are_the_same() {
+        let traces: BTreeSet<_> = (0..1000).map(|_| TraceId::random()).collect();
+        let spans: BTreeSet<_> = (0..1000).map(|_| SpanId::random()).collect();
+        assert_eq!((traces.len(), spans.len()), (1000, 1000));
     }
 }

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
 use crate::{SpanId, TraceContext, TraceFlags, TraceId, TraceState};
 
@@ -70,21 +69,10 @@ pub struct Waited {
     pub cold: bool,
 }
 
-/// A random id, which is never zero.
-fn random<const BYTES: usize>() -> crate::id::Id<BYTES> {
-    loop {
-        let mut bytes = [0; BYTES];
-        bytes.copy_from_slice(&Uuid::new_v4().as_bytes()[..BYTES]);
-        if let Some(id) = crate::id::Id::new(bytes) {
-            return id;
-        }
-    }
-}
-
 impl Trace {
     /// Of a caller, or the beginning of a new one.
     pub fn of(caller: Option<TraceContext>) -> Self {
-        let span: SpanId = random();
+        let span = SpanId::random();
         match caller {
             Some(caller) => {
                 let flags = caller.flags.with(TraceFlags::SAMPLED);
@@ -92,8 +80,8 @@ impl Trace {
                 Self { context, caller: Some(caller.parent), spans: Vec::new() }
             }
             None => {
-                let (trace, state) = (random::<16>(), TraceState::default());
-                let context = TraceContext { trace: trace as TraceId, parent: span, flags: TraceFlags::SAMPLED, state };
+                let (trace, state) = (TraceId::random(), TraceState::default());
+                let context = TraceContext { trace, parent: span, flags: TraceFlags::SAMPLED, state };
                 Self { context, caller: None, spans: Vec::new() }
             }
         }
@@ -132,7 +120,7 @@ impl Spans {
     /// The event waited before it began.
     pub fn waited(&self, waited: &Waited) {
         let name = if waited.cold { "cold start" } else { "queue" };
-        let (id, attributes) = (random(), Vec::new());
+        let (id, attributes) = (SpanId::random(), Vec::new());
         let (started, took) = (waited.since, waited.took);
         self.put(Span { id, name: name.to_owned(), is_call: false, started, took, attributes, error: None });
     }
@@ -140,7 +128,7 @@ impl Spans {
     /// Something begins.
     pub fn open(&self, name: &str, is_call: bool) -> OpenSpan {
         let span = Span {
-            id: random(),
+            id: SpanId::random(),
             name: name.to_owned(),
             is_call,
             started: SystemTime::now(),

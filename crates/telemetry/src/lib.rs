@@ -33,18 +33,13 @@
 mod backoff;
 mod collector;
 mod config;
-mod context;
 mod exporter;
-mod id;
 mod queue;
-mod random;
 mod span;
 mod teller;
 mod wire;
 
 pub use config::{Compression, ConfigError, ExporterConfig, Retry};
-pub use context::{TraceContext, TraceContextError, TraceFlags, TraceState, TraceStateError};
 pub use exporter::{Exporter, FlushError, Stats};
-pub use id::{Id, IdError, SpanId, TraceId};
 pub use span::{Attribute, Resource, Span, SpanEvent, SpanKind, Status, Value};
 pub use teller::Tell;

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::{SpanId, TraceFlags, TraceId, TraceState};
+use skep_observe::{SpanId, TraceFlags, TraceId, TraceState};
 
 /// Something that took time.
 #[derive(Clone, Debug, PartialEq)]

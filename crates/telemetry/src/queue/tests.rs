@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::*;
-use crate::{Resource, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
+use crate::{Resource, SpanKind, Status};
+use skep_observe::{SpanId, TraceFlags, TraceId, TraceState};
 
 /// Longer than any test.
 const LONG: Duration = Duration::from_secs(3600);

@@ -9,9 +9,8 @@ mod wire;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-use skep_telemetry::{
-    Exporter, ExporterConfig, Resource, Retry, Span, SpanId, SpanKind, Status, Tell, TraceFlags, TraceId, TraceState,
-};
+use skep_observe::{SpanId, TraceFlags, TraceId, TraceState};
+use skep_telemetry::{Exporter, ExporterConfig, Resource, Retry, Span, SpanKind, Status, Tell};
 
 use crate::server::Server;
 

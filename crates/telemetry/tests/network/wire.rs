@@ -2,7 +2,8 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use skep_telemetry::{Compression, SpanEvent, SpanKind, Status, TraceContext, Value};
+use skep_observe::TraceContext;
+use skep_telemetry::{Compression, SpanEvent, SpanKind, Status, Value};
 use skep_worker::Secret;
 
 use crate::message::Message;
