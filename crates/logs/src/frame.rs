@@ -178,7 +178,8 @@ pub(crate) fn frame(owner: &Owner, summary: Summary, block: &[u8]) -> Option<(He
 
 impl Head {
     fn to_bytes(self) -> [u8; HEAD] {
-        let Summary { raw, count, dropped, first, last, earliest, latest, statuses, outcomes, levels, kinds } = self.summary;
+        let Summary { raw, count, dropped, first, last, earliest, latest, statuses, outcomes, levels, kinds } =
+            self.summary;
         let mut bytes = [0; HEAD];
         let mut at = BEFORE;
         let mut put = |field: &[u8]| {

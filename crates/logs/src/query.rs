@@ -70,8 +70,12 @@ impl FromStr for Status {
         let wrong = || StatusError(text.to_owned());
         match text.strip_suffix("xx") {
             _ if text == "error" => Ok(Self::Error),
-            Some(class) => class.parse().ok().filter(|class| (1..=9).contains(class)).map(Self::Class).ok_or_else(wrong),
-            None => text.parse().ok().filter(|status| (100..=999).contains(status)).map(Self::Exactly).ok_or_else(wrong),
+            Some(class) => {
+                class.parse().ok().filter(|class| (1..=9).contains(class)).map(Self::Class).ok_or_else(wrong)
+            }
+            None => {
+                text.parse().ok().filter(|status| (100..=999).contains(status)).map(Self::Exactly).ok_or_else(wrong)
+            }
         }
     }
 }
@@ -93,7 +97,9 @@ pub enum SearchError {
     #[error("the limit is {0}: ask for 1 to {MOST_EVENTS} events")]
     Limit(usize),
     /// The cursor was not given to this query.
-    #[error("the cursor is not one of this search: leave it out to begin anew, or repeat the search that it came from with all its filters")]
+    #[error(
+        "the cursor is not one of this search: leave it out to begin anew, or repeat the search that it came from with all its filters"
+    )]
     Cursor,
 }
 
@@ -203,9 +209,7 @@ impl<'q> Filter<'q> {
             None => true,
             Some(Status::Exactly(status)) => record.status == Some(status),
             Some(Status::Class(class)) => record.status.is_some_and(|status| status / 100 == class),
-            Some(Status::Error) => {
-                record.outcome != Outcome::Ok || record.status.is_some_and(|status| status >= 500)
-            }
+            Some(Status::Error) => record.outcome != Outcome::Ok || record.status.is_some_and(|status| status >= 500),
         }
     }
 }

@@ -208,17 +208,14 @@ impl Search<'_> {
             if let Some((segment, placed)) = heads[number].take() {
                 match reader.read(&segment, &placed) {
                     Ok(()) => self.look(&reader.raw, &lanes[number].owner, &placed, &mut pending),
-                    Err(Unreadable::Damaged(damage)) => {
-                        self.page.damaged += 1;
-                        self.shared.tell_damage(&segment, placed.offset, &damage);
-                    }
+                    Err(Unreadable::Damaged(damage)) => self.leave_out(&segment, placed.offset, &damage),
+                    Err(Unreadable::Gone) if self.missing.insert(Arc::clone(&segment.path)) => return Walked::Stale,
+                    // It is in the index again: somebody else removed it.
                     Err(Unreadable::Gone) => {
-                        if self.missing.insert(Arc::clone(&segment.path)) {
-                            return Walked::Stale;
-                        }
-                        // It is in the index again: somebody else removed it.
-                        self.page.damaged += 1;
-                        self.shared.tell_damage(&segment, 0, &segment::damage(&segment, 0, "it is not there"));
+                        self.leave_out(&segment, 0, &segment::damage(&segment, 0, "it is not there"));
+                    }
+                    Err(Unreadable::Closed(error)) => {
+                        self.leave_out(&segment, 0, &segment::damage(&segment, 0, &error.to_string()));
                     }
                 }
             }
@@ -257,6 +254,12 @@ impl Search<'_> {
             }
         }
         None
+    }
+
+    /// Leaves out a frame that cannot be read.
+    fn leave_out(&mut self, segment: &Segment, offset: u64, damage: &str) {
+        self.page.damaged += 1;
+        self.shared.tell_damage(segment, offset, damage);
     }
 
     /// Looks at the entries of a block.

@@ -55,6 +55,8 @@ pub(crate) enum Unreadable {
     Gone,
     /// What is there is not what was written, or cannot be read.
     Damaged(String),
+    /// The file cannot be opened now: it says nothing about what is in it.
+    Closed(io::Error),
 }
 
 impl Segment {
@@ -250,7 +252,7 @@ impl Reader {
         let damaged = |why: String| Unreadable::Damaged(damage(segment, placed.offset, &why));
         let file = File::open(&segment.path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => Unreadable::Gone,
-            _ => damaged(error.to_string()),
+            _ => Unreadable::Closed(error),
         })?;
         self.block.resize(placed.head.block as usize, 0);
         let begin = placed.offset + (HEAD + placed.head.owner_length()) as u64;

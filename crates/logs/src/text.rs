@@ -75,7 +75,8 @@ impl Text {
         let is_logged = |line: &Line<'_>| self.is_part(&line_text(line.message));
         let is_thrown = |exception: &Exception<'_>| {
             let [name, message] = [exception.name, exception.message].map(|part| part.map(text).unwrap_or_default());
-            self.is_part(&format!("{name}: {message}")) || exception.stack.is_some_and(|stack| self.is_part(&text(stack)))
+            self.is_part(&format!("{name}: {message}"))
+                || exception.stack.is_some_and(|stack| self.is_part(&text(stack)))
         };
         event.logs.iter().any(is_logged) || event.exceptions.iter().any(is_thrown)
     }

@@ -65,7 +65,7 @@ impl Writer {
             let had_entries = !batch.groups.is_empty();
             let mut failure: Option<Failure> = None;
             for (owner, group) in batch.groups {
-                if let Err(Failure { error, lost }) = self.write(&owner, group, false) {
+                if let Err(Failure { error, lost }) = self.write(&owner, &group, false) {
                     failure.get_or_insert(Failure { error, lost: 0 }).lost += lost;
                 }
             }
@@ -98,7 +98,8 @@ impl Writer {
             }
             (None, failing) => {
                 if let Some(lost) = failing.take() {
-                    self.shared.tell(&format!("logs of Workers are written to {folder} again; {lost} events were dropped"));
+                    self.shared
+                        .tell(&format!("logs of Workers are written to {folder} again; {lost} events were dropped"));
                 }
             }
         }
@@ -109,7 +110,21 @@ impl Writer {
     }
 
     /// Writes what came of a Worker. What is young is packed when there is enough, or when it `must`.
-    fn write(&mut self, owner: &Owner, group: Group, must: bool) -> Result<(), Failure> {
+    fn write(&mut self, owner: &Owner, group: &Group, must: bool) -> Result<(), Failure> {
+        let all = group.entries.len() as u32;
+        let mut left = all;
+        self.write_entries(owner, group, must, &mut left).map_err(|error| {
+            // If nothing was written, what had been dropped before is still to be told.
+            let before = if left == all { group.dropped } else { 0 };
+            self.shared
+                .index()
+                .change(owner, |files| files.lost = files.lost.saturating_add(left).saturating_add(before));
+            Failure { error, lost: left }
+        })
+    }
+
+    /// As [`Self::write`]. Says how many entries are `left`.
+    fn write_entries(&mut self, owner: &Owner, group: &Group, must: bool, left: &mut u32) -> io::Result<()> {
         let (young, lost) = {
             let index = self.shared.index();
             let files = index.files(owner);
@@ -118,46 +133,38 @@ impl Writer {
         let came: usize = group.entries.iter().map(|(_, entry)| entry.size()).sum();
         let packs = |young: &Segment| must || young.is_closed || young.summary.raw as usize + came >= FULL;
         let young = young.filter(|young| packs(young));
-        let begun = young.as_deref().map(|young| self.read_young(young));
-        let is_packing = begun.is_some();
-        let mut begun = begun.unwrap_or_else(Block::new);
+        let mut begun = match &young {
+            Some(young) => self.read_young(young)?,
+            None => Block::new(),
+        };
         begun.summary.dropped = begun.summary.dropped.saturating_add(group.dropped).saturating_add(lost);
-        let mut left = group.entries.len() as u32;
-        let failure = |error, lost| Failure { error, lost };
-        let blocks = cut(begun, &group.entries).map_err(|error| failure(error, left));
-        let written = blocks.and_then(|blocks| {
-            for (place, (block, entries)) in blocks.into_iter().enumerate() {
-                let kind = if (place == 0 && is_packing) || block.raw.len() >= FULL { Kind::Packed } else { Kind::Young };
-                let replaces = place == 0 && is_packing;
-                self.add(owner, &block, kind, replaces).map_err(|error| failure(error, left))?;
-                left -= entries;
-            }
-            Ok(())
-        });
-        written.inspect_err(|failure| {
-            // If nothing was written, what had been dropped before is still to be told.
-            let is_told = failure.lost < group.entries.len() as u32;
-            let dropped = failure.lost.saturating_add(if is_told { 0 } else { group.dropped });
-            self.shared.index().change(owner, |files| files.lost = files.lost.saturating_add(dropped));
-        })
+        for (place, (block, entries)) in cut(begun, &group.entries)?.into_iter().enumerate() {
+            let replaces_young = place == 0 && young.is_some();
+            let is_packed = replaces_young || block.raw.len() >= FULL;
+            let kind = if is_packed { Kind::Packed } else { Kind::Young };
+            self.add(owner, &block, kind, replaces_young)?;
+            *left -= entries;
+        }
+        Ok(())
     }
 
     /// All entries of a young file that can be read.
-    fn read_young(&mut self, young: &Segment) -> Block {
+    fn read_young(&mut self, young: &Segment) -> io::Result<Block> {
         let mut block = Block::new();
         for placed in &young.frames {
+            let summary = &placed.head.summary;
             match self.reader.read(young, placed) {
-                Ok(()) => block.join(&self.reader.raw, &placed.head.summary),
-                Err(Unreadable::Damaged(damage)) => {
-                    self.shared.tell_damage(young, placed.offset, &damage);
-                    self.shared.queue.count_dropped(u64::from(placed.head.summary.count));
-                    block.summary.dropped = block.summary.dropped.saturating_add(placed.head.summary.count);
+                Ok(()) => block.join(&self.reader.raw, summary),
+                Err(Unreadable::Closed(error)) => return Err(error),
+                Err(unreadable) => {
+                    if let Unreadable::Damaged(damage) = unreadable {
+                        self.shared.tell_damage(young, placed.offset, &damage);
+                    }
+                    block.summary.dropped = block.summary.dropped.saturating_add(summary.count);
                 }
-                // Somebody removed the file.
-                Err(Unreadable::Gone) => {}
             }
         }
-        block
+        Ok(block)
     }
 
     /// Adds a frame to the Worker's newest file of a kind, or to a new one. It may replace the young file.
@@ -215,7 +222,7 @@ impl Writer {
         let due = self.shared.index().young_since(now().saturating_sub(milliseconds(keep / FILES_IN_A_LIFE)));
         for owner in due {
             // What cannot be packed now stays young.
-            drop(self.write(&owner, Group::default(), true));
+            drop(self.write(&owner, &Group::default(), true));
         }
     }
 

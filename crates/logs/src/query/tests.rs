@@ -34,6 +34,10 @@ fn a_cursor_is_of_its_query() {
         assert_eq!(other.below(), Err(SearchError::Cursor), "{other:?}");
     }
     for wrong in ["", "1", "é".repeat(16).as_str(), "0".repeat(32).as_str(), "x".repeat(1000).as_str()] {
-        assert_eq!(Query { cursor: Some(wrong.to_owned()), ..query.clone() }.below(), Err(SearchError::Cursor), "{wrong}");
+        assert_eq!(
+            Query { cursor: Some(wrong.to_owned()), ..query.clone() }.below(),
+            Err(SearchError::Cursor),
+            "{wrong}"
+        );
     }
 }

@@ -40,9 +40,13 @@ fn one_worker_fills_half_of_the_room() {
     queue.append(entry("quiet", 1 << 20));
     assert_eq!(queue.dropped(), dropped);
     let batch = queue.take(Duration::ZERO);
-    let of = |name: &str| batch.groups.iter().find(|(owner, _)| &*owner.worker == name).map(|(_, group)| group).unwrap();
+    let of =
+        |name: &str| batch.groups.iter().find(|(owner, _)| &*owner.worker == name).map(|(_, group)| group).unwrap();
     assert_eq!((of("quiet").entries.len(), of("quiet").dropped), (1, 0));
-    assert_eq!((of("loud").entries.len() as u64, u64::from(of("loud").dropped)), ((MOST_BYTES as u64 >> 20) - dropped, dropped));
+    assert_eq!(
+        (of("loud").entries.len() as u64, u64::from(of("loud").dropped)),
+        ((MOST_BYTES as u64 >> 20) - dropped, dropped)
+    );
     // What was taken out leaves room.
     queue.append(entry("loud", 1 << 20));
     assert_eq!(queue.dropped(), dropped);

@@ -45,13 +45,23 @@ fn texts_are_found_as_people_read_them() {
     let event = event.to_string();
     let url = "https://shop.example/Cart?q=1";
     let found = [
-        "order 17 of \"ann\"", "{\"total\":3}", "ärger", "Ärger \u{212a}ELVIN", "\\ c:/X", "A TEXT", "typeerror: NO <B>", "shop.js:3",
-        "/cart?Q=", "\n\u{0}", "17",
+        "order 17 of \"ann\"",
+        "{\"total\":3}",
+        "ärger",
+        "Ärger \u{212a}ELVIN",
+        "\\ c:/X",
+        "A TEXT",
+        "typeerror: NO <B>",
+        "shop.js:3",
+        "/cart?Q=",
+        "\n\u{0}",
+        "17",
     ];
     for text in found {
         assert!(is_in(text, url, &event), "{text:?}");
     }
-    for text in ["accept", "everything", "headers", "message", "kelvin", "order  17", "arger", "\\u0000", "exceptions"] {
+    for text in ["accept", "everything", "headers", "message", "kelvin", "order  17", "arger", "\\u0000", "exceptions"]
+    {
         assert!(!is_in(text, url, &event), "{text:?}");
     }
 }
