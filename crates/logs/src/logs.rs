@@ -56,7 +56,7 @@ pub(crate) struct Shared {
     /// Places that the operator was told of: files and offsets in bytes.
     damages: Mutex<HashSet<(Arc<Path>, u64)>>,
     /// Held as long as this lives.
-    _lock: File,
+    lock: File,
 }
 
 /// Events that are kept. Clones are the same store, and the last one that goes writes what is in the queue.
@@ -99,7 +99,7 @@ impl Logs {
             index: Mutex::new(index),
             tell: Box::new(tell),
             damages: Mutex::default(),
-            _lock: lock,
+            lock,
         });
         let writer = Writer::new(Arc::clone(&shared))?;
         let writer = std::thread::Builder::new().name("logs".to_owned()).spawn(move || writer.run())?;
@@ -156,6 +156,13 @@ impl Drop for Inner {
             // That it panicked was printed.
             drop(writer.join());
         }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // A process that was forked a moment ago has the file as well, until it runs its program. If that fails, it goes with the file.
+        drop(self.lock.unlock());
     }
 }
 

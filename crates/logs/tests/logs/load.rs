@@ -93,3 +93,23 @@ fn searches_and_appends_at_the_same_time_do_not_disturb_each_other() {
     });
     assert_eq!(all(&logs, &Query::new(ACCOUNT)).events.len(), 4000);
 }
+
+#[test]
+fn what_finds_no_room_in_the_queue_is_seen_as_a_gap() {
+    let folder = tempfile::tempdir().unwrap();
+    let logs = open(folder.path());
+    let entry = Entry { event: "\"x\"".repeat(1 << 18), ..entry("a", "") };
+    let mut appended = 0;
+    // Faster than a writer writes.
+    while logs.dropped() == 0 {
+        for _ in 0..100 {
+            logs.append(entry.clone());
+            appended += 1;
+        }
+    }
+    logs.append(entry);
+    let page = all(&logs, &of_worker("a"));
+    let missing: u64 = page.gaps.iter().map(|gap| gap.dropped).sum();
+    assert_eq!(missing, logs.dropped());
+    assert_eq!(page.events.len() as u64 + logs.dropped(), appended + 1);
+}
