@@ -27,6 +27,8 @@ use crate::{Entry, Level};
 
 /// What a frame begins with.
 pub(crate) const MARK: [u8; 4] = *b"SKL1";
+/// What an account's id and a Worker's name may have together, in bytes.
+pub(crate) const LONGEST_NAMES: usize = 1024;
 /// Bytes of a head.
 pub(crate) const HEAD: usize = 93;
 /// Bytes of a head that its seal is not about: the mark and the seal.

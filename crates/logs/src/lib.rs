@@ -4,7 +4,7 @@
 //! the newest first, page by page. These are logs and not money: nothing is synchronised to the disk, so that a crash of the process loses the last
 //! second, and one of the machine what the kernel had not written. What is there is whole, or is found not to be.
 //!
-//! **Files.** Each Worker has files of its own, and a frame ([`frame`]) holds entries of one Worker: a search reads nothing of other accounts. What came in
+//! **Files.** Each Worker has files of its own, and a frame holds entries of one Worker: a search reads nothing of other accounts. What came in
 //! a second is a small frame in the Worker's young file; when that holds enough for a frame of full size, its entries are
 //! compressed together into the Worker's last segment, and the young file goes.
 //!

@@ -106,7 +106,8 @@ impl Logs {
         Ok(Self(Arc::new(Inner { shared, writer: Some(writer) })))
     }
 
-    /// Takes an entry. It never waits for the disk: when there is no room in the queue, or the entry has more than 4 MiB, it is dropped and counted.
+    /// Takes an entry. It never waits for the disk: when there is no room in the queue (32 MiB, half of it for one Worker, 65,536 entries), when it has more
+    /// than 4 MiB, or its names more than 1 KiB, it is dropped and counted.
     pub fn append(&self, entry: Entry) {
         self.0.shared.queue.append(entry);
     }

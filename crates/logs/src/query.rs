@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::Serialize;
-use skep_worker::Outcome;
+use skep_worker::{Event, Outcome};
 
 use crate::Level;
 use crate::block::Record;
@@ -27,6 +27,8 @@ pub struct Query {
     pub until: Option<i64>,
     /// A part of a console line, of an exception's name, message or stack, or of what the event was about (a URL, …). Letters' case does not matter.
     pub text: Option<String>,
+    /// What the Worker was called for.
+    pub kind: Option<Event>,
     /// How the event ended: one of these. None at all for however it ended.
     pub outcomes: Vec<Outcome>,
     /// The answer's status.
@@ -138,6 +140,7 @@ pub(crate) struct Filter<'q> {
     /// Sets of what [`frame`] gives.
     outcomes: u8,
     levels: u8,
+    kinds: u8,
     statuses: u16,
     text: Option<Text>,
     /// The ray's bytes, which are in a block as they are.
@@ -163,6 +166,7 @@ impl<'q> Filter<'q> {
             until: query.until.unwrap_or(i64::MAX),
             outcomes: if query.outcomes.is_empty() { u8::MAX } else { outcomes },
             levels: query.level.map_or(u8::MAX, |level| !(frame::level_bit(Some(level)) - 1)),
+            kinds: query.kind.map_or(u8::MAX, frame::kind_bit),
             statuses,
             text: query.text.as_deref().filter(|text| !text.is_empty()).map(Text::new),
             ray: query.ray.as_deref().map(memchr::memmem::Finder::new),
@@ -180,28 +184,30 @@ impl<'q> Filter<'q> {
         self.is_then(summary)
             && summary.outcomes & self.outcomes != 0
             && summary.levels & self.levels != 0
+            && summary.kinds & self.kinds != 0
             && summary.statuses & self.statuses != 0
             && (self.query.status != Some(Status::Error) || wrong)
     }
 
-    /// Whether a block, not compressed, may have an entry that is looked for.
+    /// Whether a block, not compressed, may have an entry that is looked for. `lowered` is room for its bytes.
     pub(crate) fn may_be_in(&self, raw: &[u8], lowered: &mut Vec<u8>) -> bool {
         self.ray.as_ref().is_none_or(|ray| ray.find(raw).is_some())
             && self.text.as_ref().is_none_or(|text| text.may_be_in(raw, lowered))
     }
 
-    /// Whether an entry is looked for.
-    pub(crate) fn admits(&self, record: &Record<'_>) -> bool {
+    /// Whether an entry is looked for. `lowered` is room for its bytes.
+    pub(crate) fn admits(&self, record: &Record<'_>, lowered: &mut Vec<u8>) -> bool {
         let query = self.query;
         let is = |wanted: &Option<String>, is: Option<&str>| wanted.is_none() || wanted.as_deref() == is;
         (self.since..self.until).contains(&record.at)
             && frame::outcome_bit(record.outcome) & self.outcomes != 0
             && frame::level_bit(record.level) & self.levels != 0
+            && frame::kind_bit(record.kind) & self.kinds != 0
             && self.has_status(record)
             && is(&query.method, record.method)
             && is(&query.version, Some(record.version))
             && is(&query.ray, Some(record.ray))
-            && self.text.as_ref().is_none_or(|text| text.is_in(record))
+            && self.text.as_ref().is_none_or(|text| text.is_in(record, lowered))
     }
 
     fn has_status(&self, record: &Record<'_>) -> bool {

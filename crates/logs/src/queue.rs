@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::Entry;
-use crate::frame::Owner;
+use crate::frame::{LONGEST_NAMES, Owner};
 
 /// What may wait to be written.
 pub(crate) const MOST_BYTES: usize = 32 << 20;
@@ -171,6 +171,7 @@ impl Waiting {
     fn put(&mut self, entry: Entry, size: usize) -> bool {
         let has_room = !self.is_closed
             && size <= LARGEST_ENTRY
+            && entry.account.len() + entry.worker.len() <= LONGEST_NAMES
             && self.entries < MOST_ENTRIES
             && self.bytes + size + GROUP <= MOST_BYTES;
         let of_account = self.groups.get_mut(&entry.account);

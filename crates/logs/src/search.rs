@@ -271,7 +271,7 @@ impl Search<'_> {
         let most = self.limit - self.page.events.len();
         for record in records(raw) {
             let is_wanted = record.sequence < self.below && record.sequence > pending.floor;
-            if is_wanted && self.filter.admits(&record) {
+            if is_wanted && self.filter.admits(&record, &mut self.lowered) {
                 pending.add(record.sequence, record.entry(owner), most);
             }
         }

@@ -5,12 +5,12 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::block::Unpacker;
-use crate::frame::{self, HEAD, Head, MARK, Owner, Summary};
+use crate::frame::{self, HEAD, Head, LONGEST_NAMES, MARK, Owner, Summary};
 
 /// What a file takes on a disk is a multiple of this, in bytes.
 const PAGE: u64 = 4096;
@@ -84,7 +84,7 @@ impl Segment {
     /// Adds a frame. When that fails nothing of it is there.
     pub(crate) fn append(&mut self, head: Head, frame: &[u8]) -> io::Result<()> {
         let mut options = OpenOptions::new();
-        options.append(true).create_new(self.length == 0);
+        options.append(true).create_new(self.length == 0).mode(0o600);
         let written = options.open(&self.path).and_then(|mut file| {
             // In one call, so that a frame is whole or the file's end.
             file.write_all(frame).inspect_err(|_| drop(file.set_len(self.length)))
@@ -118,6 +118,19 @@ fn worker_id(owner: &Owner) -> String {
     format!("{:016x}", u64::from_be_bytes(id))
 }
 
+/// The kind of a file with a name. `None` if it is not ours.
+fn kind_of(name: &str) -> Option<Kind> {
+    let (name, end) = name.rsplit_once('.')?;
+    let (worker, first) = name.split_once('-')?;
+    let is_number = |text: &str| text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let kind = match end {
+        PACKED => Kind::Packed,
+        YOUNG => Kind::Young,
+        _ => return None,
+    };
+    (is_number(worker) && is_number(first)).then_some(kind)
+}
+
 /// What is in a folder.
 #[derive(Debug, Default)]
 pub(crate) struct Opened {
@@ -136,10 +149,8 @@ pub(crate) fn open(folder: &Path) -> io::Result<Opened> {
     let mut paths: Vec<(PathBuf, Kind)> = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        match path.extension().and_then(|end| end.to_str()) {
-            Some(PACKED) => paths.push((path, Kind::Packed)),
-            Some(YOUNG) => paths.push((path, Kind::Young)),
-            _ => {}
+        if let Some(kind) = path.file_name().and_then(|name| name.to_str()).and_then(kind_of) {
+            paths.push((path, kind));
         }
     }
     for (path, kind) in paths {
@@ -157,7 +168,7 @@ fn open_file(path: PathBuf, damages: &mut Vec<String>) -> io::Result<Option<(Own
     let size = file.metadata()?.len();
     let mut segment = Segment::empty(path.into());
     let mut whose: Option<Owner> = None;
-    let mut buffer = vec![0; 1024];
+    let mut buffer = vec![0; HEAD + LONGEST_NAMES];
     let mut offset = 0;
     while offset < size {
         let read = read_up_to(&file, &mut buffer, offset)?;
@@ -177,12 +188,7 @@ fn open_file(path: PathBuf, damages: &mut Vec<String>) -> io::Result<Option<(Own
         if size - offset < head.length() {
             break;
         }
-        let mut owner = head.owner(&buffer[HEAD..read]);
-        if HEAD + head.owner_length() > read {
-            let mut names = vec![0; head.owner_length()];
-            file.read_exact_at(&mut names, offset + HEAD as u64)?;
-            owner = head.owner(&names);
-        }
+        let owner = head.owner(&buffer[HEAD..read]);
         // Whoever put another Worker's frame into this file did not do it by flipping a bit.
         match owner.filter(|owner| whose.as_ref().is_none_or(|whose| whose == owner)) {
             Some(owner) => {

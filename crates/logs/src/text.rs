@@ -3,18 +3,23 @@
 //! Most blocks and entries are left out by a quick look at the bytes as they are. What is left is read as JSON, as a text that was logged is escaped
 //! there. Letters' case does not matter, in any alphabet.
 
-use memchr::memmem::{Finder, find};
+use memchr::memmem::Finder;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::block::Record;
 
+/// Parts of a text that are looked for in bytes: more leave out little more.
+const MOST_PARTS: usize = 8;
+
 /// What a text is that somebody looks for.
 pub(crate) struct Text {
     /// In small letters.
     folded: String,
-    /// The longest part of it that is the same in JSON, in small letters. Empty if there is none.
-    plain: Finder<'static>,
+    /// The parts of it that are the same in JSON, in small letters, the longest first.
+    parts: Vec<Finder<'static>>,
+    /// How JSON begins a letter that is written as its number.
+    number: Finder<'static>,
 }
 
 /// The parts of an event that are of interest.
@@ -47,9 +52,11 @@ impl Text {
         let folded = fold(text);
         // Spaces and colons may stand between what is apart in JSON: arguments of a line, an exception's name and message.
         let is_plain = |letter: char| letter.is_ascii_graphic() && !matches!(letter, '"' | '\\' | '/' | ':');
-        let plain = folded.split(|letter| !is_plain(letter)).max_by_key(|part| part.len()).unwrap_or_default();
-        let plain = Finder::new(plain).into_owned();
-        Self { folded, plain }
+        let mut parts: Vec<&str> = folded.split(|letter| !is_plain(letter)).filter(|part| !part.is_empty()).collect();
+        parts.sort_by_key(|part| std::cmp::Reverse(part.len()));
+        parts.truncate(MOST_PARTS);
+        let parts = parts.into_iter().map(|part| Finder::new(part).into_owned()).collect();
+        Self { folded, parts, number: Finder::new(b"\\u00") }
     }
 
     /// Whether bytes of entries may have it. `lowered` is room for them.
@@ -57,16 +64,21 @@ impl Text {
         lowered.clear();
         lowered.extend_from_slice(bytes);
         lowered.make_ascii_lowercase();
-        // A letter may be written as its number.
-        self.plain.find(lowered).is_some() || find(lowered, b"\\u00").is_some()
+        self.parts.iter().all(|part| part.find(lowered).is_some()) || self.has_numbers(lowered)
     }
 
-    /// Whether an entry has it.
-    pub(crate) fn is_in(&self, record: &Record<'_>) -> bool {
+    /// Whether bytes have letters of a part that are written as numbers. Control characters often are, and are in no part.
+    fn has_numbers(&self, lowered: &[u8]) -> bool {
+        let mut digits = self.number.find_iter(lowered).map(|at| lowered.get(at + 4));
+        digits.any(|digit| digit.is_some_and(|digit| (b'2'..=b'7').contains(digit)))
+    }
+
+    /// Whether an entry has it. `lowered` is room for its bytes.
+    pub(crate) fn is_in(&self, record: &Record<'_>, lowered: &mut Vec<u8>) -> bool {
         if record.what.is_some_and(|what| self.is_part(what)) {
             return true;
         }
-        if !self.may_be_in(record.event.as_bytes(), &mut Vec::new()) {
+        if !self.may_be_in(record.event.as_bytes(), lowered) {
             return false;
         }
         let Ok(event) = serde_json::from_str::<Event<'_>>(record.event) else {

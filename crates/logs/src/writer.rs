@@ -20,6 +20,8 @@ use crate::segment::{Kind, Reader, Segment, Unreadable};
 
 /// A frame of full size has as many bytes of entries, or a little more.
 const FULL: usize = 128 << 10;
+/// A young file has so many frames at most, however small they are.
+const MOST_YOUNG: usize = 512;
 /// How often what is too old is looked for.
 const TIDY: Duration = Duration::from_secs(30);
 /// A file spans at most this part of the time that entries are kept, so that what is too old can go.
@@ -131,7 +133,8 @@ impl Writer {
             (files.and_then(|files| files.young().cloned()), files.map_or(0, |files| files.lost))
         };
         let came: usize = group.entries.iter().map(|(_, entry)| entry.size()).sum();
-        let packs = |young: &Segment| must || young.is_closed || young.summary.raw as usize + came >= FULL;
+        let is_full = |young: &Segment| young.summary.raw as usize + came >= FULL || young.frames.len() >= MOST_YOUNG;
+        let packs = |young: &Segment| must || young.is_closed || is_full(young);
         let young = young.filter(|young| packs(young));
         let mut begun = match &young {
             Some(young) => self.read_young(young)?,

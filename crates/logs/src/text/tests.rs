@@ -25,7 +25,7 @@ fn is_in(text: &str, what: &str, event: &str) -> bool {
         event,
     };
     let raw = postcard::to_stdvec(&record).unwrap();
-    let found = Text::new(text).is_in(&record);
+    let found = Text::new(text).is_in(&record, &mut Vec::new());
     // What is found in an entry must be found by the look at its block.
     assert!(!found || Text::new(text).may_be_in(&raw, &mut Vec::new()), "{text}");
     found

@@ -85,11 +85,15 @@ fn a_frame_that_was_begun_was_never_there() {
             assert_eq!(lines(&all(&logs, &Query::new(ACCOUNT))), ["b", "a"], "{length}");
         }
     }
+    // Files of others are left alone.
+    let other = whole.path().join("nginx.log");
+    fs::write(&other, &bytes[..10]).unwrap();
     // Nothing but the beginning of one.
     fs::write(&file, &bytes[..ends[0] - 1]).unwrap();
     let logs = open(whole.path());
     assert_eq!(logs.stats(), skep_logs::Stats::default());
     assert_eq!(files(whole.path(), "young").len(), 0);
+    assert_eq!(fs::read(&other).unwrap(), &bytes[..10]);
 }
 
 #[test]

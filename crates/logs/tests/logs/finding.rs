@@ -72,7 +72,7 @@ fn varied(logs: &Logs) {
         Entry { ray: "8f2a".to_owned(), ..ok("ray") },
         Entry { at: at - 3_600_000, ..ok("an hour ago") },
         Entry { what: Some("https://shop.example/Checkout".to_owned()), ..ok("at the till") },
-        Entry { worker: "other".into(), ..ok("another worker") },
+        Entry { worker: "other".into(), kind: Event::Scheduled, ..ok("another worker") },
     ];
     entries.into_iter().for_each(|entry| logs.append(entry));
 }
@@ -105,6 +105,8 @@ fn conditions_leave_out_what_does_not_meet_them() {
             &["at the till", "an hour ago", "ray", "new version", "slow", "thrown", "busy", "missing", "plain"],
         ),
         (Query { method: Some("POST".to_owned()), ..base.clone() }, &["silent"]),
+        (Query { kind: Some(Event::Scheduled), ..base.clone() }, &["another worker"]),
+        (Query { kind: Some(Event::Rpc), ..base.clone() }, &[]),
         (Query { version: Some("v2".to_owned()), ..base.clone() }, &["new version"]),
         (Query { ray: Some("8f2a".to_owned()), ..base.clone() }, &["ray"]),
         (Query { until: Some(at - 1_800_000), ..base.clone() }, &["an hour ago"]),

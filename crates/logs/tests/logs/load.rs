@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use skep_logs::{Entry, Query};
 
-use crate::{ACCOUNT, all, entry, lines, noise, of_worker, open};
+use crate::{ACCOUNT, all, entry, files, lines, noise, of_worker, open};
 
 #[test]
 fn ten_thousand_events_are_found_again() {
@@ -112,4 +112,22 @@ fn what_finds_no_room_in_the_queue_is_seen_as_a_gap() {
     let missing: u64 = page.gaps.iter().map(|gap| gap.dropped).sum();
     assert_eq!(missing, logs.dropped());
     assert_eq!(page.events.len() as u64 + logs.dropped(), appended + 1);
+}
+
+#[test]
+fn many_small_frames_do_not_stay_small() {
+    let folder = tempfile::tempdir().unwrap();
+    let logs = open(folder.path());
+    for number in 0..1100 {
+        logs.append(Entry { what: None, event: number.to_string(), ..entry("a", "") });
+        logs.flush();
+    }
+    assert_eq!(files(folder.path(), "log").len(), 1);
+    let page = logs.search(&Query { limit: 1000, ..Query::new(ACCOUNT) }).unwrap();
+    assert!(
+        page.events
+            .iter()
+            .map(|found| &found.entry.event)
+            .eq(&(100..1100).rev().map(|number| number.to_string()).collect::<Vec<_>>())
+    );
 }
