@@ -168,3 +168,36 @@ fn files_that_somebody_removed_are_told_once_and_the_rest_is_served() {
     }
     assert_eq!(told.all().len(), 1, "{:?}", told.all());
 }
+
+#[test]
+fn a_crash_between_packing_and_removing_what_was_packed_shows_nothing_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let logs = open(folder.path());
+    for number in 0..10 {
+        logs.append(entry("shop", &number.to_string()));
+        logs.flush();
+    }
+    let young = files(folder.path(), "young").remove(0);
+    let kept = fs::read(&young).unwrap();
+    let long = noise(1, 130_000);
+    logs.append(entry("shop", &long));
+    logs.append(entry("shop", "after"));
+    logs.flush();
+    let before = all(&logs, &Query::new(ACCOUNT)).events;
+    assert_eq!(before.len(), 12);
+    drop(logs);
+    assert!(!young.exists() && files(folder.path(), "log").len() == 1);
+    // Killed before the young file was removed, with the packed frame whole, and in the middle of writing it.
+    fs::write(&young, &kept).unwrap();
+    assert_eq!(all(&open(folder.path()), &Query::new(ACCOUNT)).events, before);
+    assert!(!young.exists());
+    let packed = files(folder.path(), "log").remove(0);
+    let bytes = fs::read(&packed).unwrap();
+    for later in files(folder.path(), "young") {
+        fs::remove_file(later).unwrap();
+    }
+    fs::write(&young, &kept).unwrap();
+    fs::write(&packed, &bytes[..bytes.len() / 2]).unwrap();
+    let lines: Vec<String> = (0..10).rev().map(|number| number.to_string()).collect();
+    assert_eq!(crate::lines(&all(&open(folder.path()), &Query::new(ACCOUNT))), lines);
+}

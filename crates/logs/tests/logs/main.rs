@@ -5,6 +5,7 @@ mod damage;
 mod disk;
 mod finding;
 mod load;
+mod model;
 
 use std::fs;
 use std::path::{Path, PathBuf};
