@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// The rooms from low to high: a room depends on rooms before it only.
 const FLOORS: [&[&str]; 10] = [
     &["skep-worker", "skep-fiber", "skep-sandbox"],
-    &["skep-exchange", "skep-meter"],
+    &["skep-exchange", "skep-logs", "skep-meter"],
     &["skep-observe"],
     &["skep-assets", "skep-outbound", "skep-store"],
     &["skep-acme", "skep-bundle", "skep-control", "skep-deliver", "skep-gateway", "skep-link", "skep-telemetry"],

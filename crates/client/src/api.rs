@@ -8,6 +8,7 @@ mod master_key;
 mod records;
 mod secrets;
 mod triggers;
+mod logs;
 mod usage;
 mod versions;
 mod workers;
@@ -36,6 +37,7 @@ pub use records::{
     Account, Annotations, CronRun, CustomDomain, Deployment, Domain, Proof, Route, Schedule, SecretName, Share, Token,
     TokenStatus, User, Version, VersionMetadata, WorkerAddress, Zone,
 };
+pub use logs::{LogGap, LogPage, LogQuery};
 pub use usage::{Span, Usage, Verification};
 pub use workers::Worker;
 

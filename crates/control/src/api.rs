@@ -17,6 +17,7 @@ mod services;
 mod settings;
 mod shapes;
 mod tails;
+mod logs;
 mod usage;
 mod user;
 mod versions;
@@ -43,6 +44,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         master_key::endpoints(),
         crons::endpoints(),
         domains::endpoints(),
+        logs::endpoints(),
         usage::endpoints(),
         billing::endpoints(),
     ]

@@ -87,6 +87,11 @@ impl Told<'_> {
         self.text.get_or_init(|| trace::event(self.source, self.record))
     }
 
+    /// What it was about, for people: a URL without what is likely a secret, a cron expression, a queue or a method.
+    pub fn what(&self) -> Option<String> {
+        trace::what_for(&self.record.trigger)
+    }
+
     /// For a tail handler: `{ item, unredacted }` as JSON, the same event and what was left out of its request.
     /// <https://developers.cloudflare.com/workers/runtime-apis/handlers/tail/#getunredacted>
     pub fn with_secrets(&self) -> String {

@@ -53,6 +53,17 @@ pub(crate) fn event(source: &Source, record: &EventRecord) -> String {
     serde_json::to_string(&head).unwrap_or_default()
 }
 
+/// What an event was about, in a line.
+pub(crate) fn what_for(trigger: &Trigger) -> Option<String> {
+    match trigger {
+        Trigger::Fetch { url, .. } => Some(redact::url(&url.to_string()).into_owned()),
+        Trigger::Scheduled { cron, .. } => Some(cron.clone()),
+        Trigger::Queue { queue } => Some(queue.clone()),
+        Trigger::Rpc { method } => Some(method.clone()),
+        Trigger::Tail { .. } => None,
+    }
+}
+
 /// An event's JSON, and beside it what its request had before secrets were left out: for tail handlers.
 pub(crate) fn with_secrets(item: &str, record: &EventRecord) -> String {
     let unredacted = match (&record.trigger, record.details.as_deref()) {

@@ -47,6 +47,8 @@ pub(crate) struct Eyes {
     held: Mutex<HashMap<Uuid, (Arc<Counts>, Instant)>>,
     /// Events of a Worker that are gathered in a second, at most.
     per_second: u32,
+    /// Whether somebody wants traces.
+    traces: bool,
 }
 
 /// A Worker by its account and its name.
@@ -76,8 +78,8 @@ impl Counts {
 }
 
 impl Eyes {
-    /// Begins to send what is seen: so many events of a Worker in a second, at most.
-    pub(crate) fn start(supervisor: Arc<Supervisor>, meter: Arc<Meter>, per_second: u32) -> Arc<Self> {
+    /// Begins to send what is seen: so many events of a Worker in a second, at most; `traces` if somebody wants them.
+    pub(crate) fn start(supervisor: Arc<Supervisor>, meter: Arc<Meter>, per_second: u32, traces: bool) -> Arc<Self> {
         let (queue, events) = mpsc::channel(MOST_WAITING);
         let eyes = Arc::new(Self {
             meter,
@@ -89,6 +91,7 @@ impl Eyes {
             counts: Mutex::default(),
             held: Mutex::default(),
             per_second,
+            traces,
         });
         tokio::spawn(send(supervisor, events, Arc::clone(&eyes.unsent), Arc::clone(&eyes.sent)));
         eyes
@@ -123,7 +126,7 @@ impl Eyes {
             return watched;
         }
         all.retain(|_, watched| watched.strong_count() > 0);
-        let made = Arc::new(Watched { account: account.into(), interest: Interest::new(self.per_second) });
+        let made = Arc::new(Watched { account: account.into(), interest: Interest::new(self.per_second, self.traces) });
         all.insert(key, Arc::downgrade(&made));
         made
     }

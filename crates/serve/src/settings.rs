@@ -9,6 +9,7 @@ use serde::Deserialize;
 use skep_acme::Challenge;
 use skep_deliver::{Destination, ExportConfig};
 use skep_pool::{Capacity, keep_alive};
+use skep_telemetry::ExporterConfig;
 use skep_worker::Secret;
 
 use crate::delivery::DeliverySettings;
@@ -76,6 +77,8 @@ pub struct Settings {
     pub delivery: DeliverySettings,
     /// What is kept of events.
     pub logs: LogSettings,
+    /// Where traces go, if anywhere.
+    pub traces: Option<ExporterConfig>,
 }
 
 /// What is kept of events.
@@ -190,6 +193,11 @@ pub struct Given {
     pub logs_days: Option<u64>,
     /// `--events-per-second`
     pub events_per_second: Option<u32>,
+    /// The section `[traces]` of the file.
+    pub traces: Option<ExporterConfig>,
+    /// `--traces-endpoint`, which wins over that of the section.
+    #[serde(skip)]
+    pub traces_endpoint: Option<String>,
     /// Sections `[destinations.<name>]` of the file.
     pub destinations: Option<BTreeMap<String, Destination>>,
     /// Destinations that are told of alerts.
@@ -244,6 +252,8 @@ impl Given {
             logs_mib: self.logs_mib.or(other.logs_mib),
             logs_days: self.logs_days.or(other.logs_days),
             events_per_second: self.events_per_second.or(other.events_per_second),
+            traces: self.traces.or(other.traces),
+            traces_endpoint: self.traces_endpoint.or(other.traces_endpoint),
             destinations: self.destinations.or(other.destinations),
             alerts: self.alerts.or(other.alerts),
             export: self.export.or(other.export),
@@ -298,6 +308,10 @@ impl Given {
             keep: Duration::from_secs(self.logs_days.unwrap_or(LOGS_DAYS).saturating_mul(DAY)),
             per_second: self.events_per_second.unwrap_or(EVENTS_PER_SECOND),
         };
+        let traces = match self.traces_endpoint {
+            Some(endpoint) => Some(traces_to(&endpoint, self.traces)?),
+            None => self.traces,
+        };
         if logs.keep.is_zero() || logs.per_second == 0 {
             let message = "logs_days and events_per_second are at least 1: to keep no logs, set logs_mib to 0";
             return Err(SettingsError::Value(message.to_owned()));
@@ -328,6 +342,7 @@ impl Given {
                 exports: self.export.unwrap_or_default(),
             },
             logs,
+            traces,
         })
     }
 }
@@ -363,6 +378,17 @@ impl Given {
         let (contact, root) = (self.acme_contact.clone(), self.acme_root.clone());
         Ok(Some(skep_acme::Settings { contact, root, challenges, ..settings }))
     }
+}
+
+/// Where traces go, as the section says but for the endpoint.
+fn traces_to(endpoint: &str, section: Option<ExporterConfig>) -> Result<ExporterConfig, SettingsError> {
+    let endpoint = endpoint.parse().map_err(|error| {
+        SettingsError::Value(format!("traces_endpoint is \"{endpoint}\": {error}. Write it like http://127.0.0.1:4318"))
+    })?;
+    Ok(match section {
+        Some(section) => ExporterConfig { endpoint, ..section },
+        None => ExporterConfig::new(endpoint),
+    })
 }
 
 /// A challenge by its name in RFC 8555 and RFC 8737.

@@ -27,6 +27,7 @@ pub(crate) mod service;
 pub(crate) mod tail;
 pub(crate) mod token;
 pub(crate) mod types;
+pub(crate) mod logs;
 pub(crate) mod usage;
 pub(crate) mod versions;
 pub(crate) mod whoami;

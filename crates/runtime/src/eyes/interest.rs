@@ -38,6 +38,8 @@ pub(super) struct Interest {
     pub(super) missed: AtomicU64,
     /// Events in a window.
     most: u32,
+    /// Whether somebody wants traces.
+    traces: bool,
     begun: Instant,
 }
 
@@ -58,8 +60,8 @@ impl Budget {
 }
 
 impl Interest {
-    /// Nobody's, for so many events in a second at most.
-    pub(super) fn new(per_second: u32) -> Self {
+    /// Nobody's, for so many events in a second at most, and for traces if somebody wants them.
+    pub(super) fn new(per_second: u32, traces: bool) -> Self {
         let windows = u32::try_from(1000 / WINDOW.as_millis()).unwrap_or(1);
         Self {
             what: AtomicU64::new(0),
@@ -69,6 +71,7 @@ impl Interest {
             skipped: AtomicU32::new(0),
             missed: AtomicU64::new(0),
             most: per_second.div_ceil(windows).max(1),
+            traces,
             begun: Instant::now(),
         }
     }
@@ -83,7 +86,7 @@ impl Interest {
         let share = |share: f32| (f64::from(share) * f64::from(u32::MAX)) as u32;
         let mut what = u64::from(share(observability.logs)) << KEPT;
         self.traced.store(share(observability.traces), Ordering::Relaxed);
-        if observability.traces > 0.0 {
+        if self.traces && observability.traces > 0.0 {
             what |= TRACED;
         }
         if !observability.consumers.is_empty() {
@@ -204,7 +207,7 @@ mod tests {
 
     #[test]
     fn nobody_costs_nothing() {
-        let interest = Interest::new(100);
+        let interest = Interest::new(100, true);
         assert_eq!((interest.begins(None), interest.failed()), (None, None));
         interest.watch(true);
         assert_eq!(interest.begins(None), wanted(0));
@@ -214,7 +217,7 @@ mod tests {
 
     #[test]
     fn settings_and_viewers_do_not_change_each_other() {
-        let interest = Interest::new(1000);
+        let interest = Interest::new(1000, true);
         interest.watch(true);
         interest.observe(&kept(1.0));
         assert_eq!(interest.begins(None), wanted(1));
@@ -227,7 +230,7 @@ mod tests {
 
     #[test]
     fn what_is_kept_stands_for_what_is_not() {
-        let interest = Interest::new(u32::MAX);
+        let interest = Interest::new(u32::MAX, true);
         interest.observe(&kept(0.1));
         let wanted: Vec<u32> = (0..10_000).filter_map(|_| interest.begins(None)).map(|wanted| wanted.interval).collect();
         // Ten standard deviations of the binomial distribution.
@@ -238,7 +241,7 @@ mod tests {
 
     #[test]
     fn who_calls_decides_what_is_traced() {
-        let interest = Interest::new(u32::MAX);
+        let interest = Interest::new(u32::MAX, true);
         interest.observe(&Observability { traces: f32::MIN_POSITIVE, ..Observability::default() });
         let with = |flags: &str| {
             let mut headers = http::HeaderMap::new();
@@ -264,7 +267,7 @@ mod tests {
 
     #[test]
     fn failures_have_room_of_their_own() {
-        let interest = Interest::new(10);
+        let interest = Interest::new(10, true);
         interest.observe(&kept(1.0));
         interest.watch(true);
         let begun = (0..1000).filter_map(|_| interest.begins(None)).count();

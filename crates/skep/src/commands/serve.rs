@@ -113,6 +113,9 @@ pub(crate) struct Arguments {
     /// Events of a Worker that are shown or kept in a second: what is beyond is sampled, failures have room of their own [default: 400]
     #[arg(long, value_name = "NUMBER", env = "SKEP_EVENTS_PER_SECOND", help_heading = "Logs")]
     events_per_second: Option<u32>,
+    /// Where traces go of Workers that want them: an OpenTelemetry collector that speaks OTLP over HTTP
+    #[arg(long, value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT", help_heading = "Logs")]
+    traces_endpoint: Option<String>,
 }
 
 pub(crate) fn run(arguments: Arguments, begun: Instant) -> Outcome {
@@ -148,6 +151,7 @@ pub(crate) fn run(arguments: Arguments, begun: Instant) -> Outcome {
         logs_mib: arguments.logs_mib,
         logs_days: arguments.logs_days,
         events_per_second: arguments.events_per_second,
+        traces_endpoint: arguments.traces_endpoint,
         ..Given::default()
     };
     let secret = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
