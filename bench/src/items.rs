@@ -19,6 +19,7 @@ mod start;
 mod stream;
 mod stream_1gb;
 mod throughput;
+mod watched;
 mod workers_100k;
 
 use std::error::Error;
@@ -71,11 +72,13 @@ pub(crate) enum Item {
     Kills,
     /// What is billed while processes are killed, and how soon a spend cap holds
     Billing,
+    /// What it costs a request that somebody watches, or that its event is kept
+    Watched,
 }
 
 impl Item {
     /// All of them, in the order of the report.
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::Hello,
         Self::Latency,
         Self::Stream,
@@ -95,6 +98,7 @@ impl Item {
         Self::Neighbour,
         Self::Kills,
         Self::Billing,
+        Self::Watched,
     ];
 
     /// The name on the command line.
@@ -123,6 +127,7 @@ impl Item {
             Self::Neighbour => neighbour::run(bench),
             Self::Kills => kills::run(bench),
             Self::Billing => billing::run(bench),
+            Self::Watched => watched::run(bench),
         }
     }
 }

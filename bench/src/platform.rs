@@ -150,6 +150,14 @@ impl Platform {
         Ok(())
     }
 
+    /// Has the events of an account's Worker kept.
+    pub(crate) fn keep_events(&mut self, account: &Account, worker: &str) -> Result<(), Box<dyn Error>> {
+        let path = format!("/accounts/{}/workers/scripts/{worker}/script-settings", account.id);
+        let settings = json!({ "observability": { "enabled": true } }).to_string();
+        self.call_as(&account.token, "PATCH", &path, "application/json", settings.as_bytes())?;
+        Ok(())
+    }
+
     fn put(&mut self, worker: &str, parts: &[(&str, &str, &[u8])]) -> Result<String, Box<dyn Error>> {
         let path = format!("/accounts/{}/workers/scripts/{worker}", self.account);
         let answer = self.call("PUT", &path, &form_kind(), &form(parts))?;

@@ -125,8 +125,13 @@ pub(crate) const CAP_HOLDS: Promise = Promise { name: "cap-holds", bound: Bound:
 /// From the call that raises a spend cap to the next request that is served.
 pub(crate) const CAP_LIFTED: Promise = Promise { name: "cap-lifted", bound: Bound::AtMost(100.0), unit: "ms" };
 
+/// Processor time for a request, more than without, while somebody watches; while he is stopped; while events are kept.
+pub(crate) const TAIL_COST: Promise = Promise { name: "tail-cost", bound: Bound::AtMost(5.0), unit: "%" };
+pub(crate) const TAIL_STUCK: Promise = Promise { name: "tail-stuck", bound: Bound::AtMost(5.0), unit: "%" };
+pub(crate) const LOGS_COST: Promise = Promise { name: "logs-cost", bound: Bound::AtMost(5.0), unit: "%" };
+
 /// All of them.
-pub(crate) const PROMISES: [Promise; 44] = [
+pub(crate) const PROMISES: [Promise; 47] = [
     HELLO_WORKERD,
     HELLO_DENO,
     LATENCY,
@@ -171,6 +176,9 @@ pub(crate) const PROMISES: [Promise; 44] = [
     BILLED_MISSING,
     CAP_HOLDS,
     CAP_LIFTED,
+    TAIL_COST,
+    TAIL_STUCK,
+    LOGS_COST,
 ];
 
 // === impl Promise ===

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::PathBuf;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -46,6 +46,13 @@ impl Tail {
         Ok(Self { child, output })
     }
 
+    /// Stops the process, which then reads nothing until it is ended.
+    pub(crate) fn stop(&self) -> Result<(), Box<dyn Error>> {
+        // The shell's own `kill`: there may be no program of that name.
+        let status = command_of_shell(self.child.id()).status()?;
+        if status.success() { Ok(()) } else { Err("skep tail cannot be stopped".into()) }
+    }
+
     /// How many events have ended so.
     pub(crate) fn count(&self, outcome: &str) -> Result<usize, Box<dyn Error>> {
         Ok(count(&fs::read_to_string(&self.output)?, outcome))
@@ -68,6 +75,12 @@ impl Tail {
             }
         }
     }
+}
+
+fn command_of_shell(process: u32) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", "kill -STOP \"$0\"", &process.to_string()]).stdin(Stdio::null()).stdout(Stdio::null());
+    command
 }
 
 /// The events of an output that ended so. Its last line may not be whole.

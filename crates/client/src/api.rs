@@ -4,11 +4,11 @@
 mod account;
 mod addresses;
 mod billing;
+mod logs;
 mod master_key;
 mod records;
 mod secrets;
 mod triggers;
-mod logs;
 mod usage;
 mod versions;
 mod workers;
@@ -32,12 +32,12 @@ use crate::http::{Answer, Http};
 use crate::platform::{Platform, PlatformUrl};
 
 pub use account::NewToken;
+pub use logs::{LogGap, LogPage, LogQuery};
 pub use master_key::{MasterKey, Rotated, SealedUnder};
 pub use records::{
     Account, Annotations, CronRun, CustomDomain, Deployment, Domain, Proof, Route, Schedule, SecretName, Share, Token,
     TokenStatus, User, Version, VersionMetadata, WorkerAddress, Zone,
 };
-pub use logs::{LogGap, LogPage, LogQuery};
 pub use usage::{Span, Usage, Verification};
 pub use workers::Worker;
 

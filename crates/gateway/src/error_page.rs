@@ -32,7 +32,8 @@ pub(crate) fn name(response: &mut Response, ray: Option<&HeaderValue>) {
         return;
     }
     let Some(ray) = ray.and_then(|ray| ray.to_str().ok()) else { return };
-    let page = response.body().as_full().and_then(|page| Some(std::str::from_utf8(page).ok()?.strip_suffix(END)?.to_owned()));
+    let page =
+        response.body().as_full().and_then(|page| Some(std::str::from_utf8(page).ok()?.strip_suffix(END)?.to_owned()));
     if let Some(page) = page {
         *response.body_mut() = Body::full(format!("{page}<footer>Ray ID: {}</footer>{END}", escape(ray)));
     }

@@ -228,10 +228,7 @@ mod tests {
         span.end(None);
         let sent = caller(&sent).expect("a context");
         let seen = spans.take();
-        assert_eq!(
-            (sent.trace, sent.parent, sent.state.as_str()),
-            (trace.context.trace, seen.spans[0].id, "vendor=1")
-        );
+        assert_eq!((sent.trace, sent.parent, sent.state.as_str()), (trace.context.trace, seen.spans[0].id, "vendor=1"));
         assert_eq!(seen.spans[0].error, None);
         drop(spans.open("fetch", true));
         assert_eq!(spans.take().spans[1].error.as_deref(), Some("canceled"));

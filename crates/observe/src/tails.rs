@@ -55,12 +55,19 @@ type Listener = Box<dyn Fn(&str, &str, bool) + Send + Sync>;
 type Keeper = Box<dyn Fn(&Told<'_>) + Send + Sync>;
 
 struct Inner {
-    queue: SyncSender<Seen>,
+    queue: SyncSender<Work>,
     listener: OnceLock<Listener>,
     keeper: Arc<OnceLock<Keeper>>,
     /// Those that are in use: by a version that is loaded, or by who watches.
     channels: Mutex<HashMap<String, Weak<Channel>>>,
     sessions: Mutex<HashMap<Uuid, Session>>,
+}
+
+/// What the thread has to do that writes events.
+enum Work {
+    Event(Seen),
+    /// To say that it came so far.
+    Tell(SyncSender<()>),
 }
 
 /// An event of a Worker that is watched.
@@ -102,7 +109,7 @@ impl Told<'_> {
 /// One Worker's events.
 pub struct Channel {
     tails: Weak<Inner>,
-    queue: SyncSender<Seen>,
+    queue: SyncSender<Work>,
     account: Box<str>,
     worker: Box<str>,
     count: AtomicUsize,
@@ -170,6 +177,15 @@ impl Tails {
     /// it.
     pub fn on_event(&self, keeper: impl Fn(&Told<'_>) + Send + Sync + 'static) {
         drop(self.0.keeper.set(Box::new(keeper)));
+    }
+
+    /// Waits until every event that was sent before went to who gets it. Blocks.
+    pub fn flush(&self) {
+        let (done, told) = sync_channel(1);
+        if self.0.queue.send(Work::Tell(done)).is_ok() {
+            // The thread lives as long as somebody can send.
+            let _ = told.recv();
+        }
     }
 
     /// The Workers that are watched, by their accounts and names.
@@ -287,7 +303,7 @@ impl Channel {
     /// An event of the Worker is over. Does not block: when too many wait, this one is left out and counted.
     pub fn send(self: &Arc<Self>, source: &Source, record: EventRecord) {
         let seen = Seen { channel: Arc::clone(self), source: source.clone(), record };
-        if let Err(TrySendError::Full(_)) = self.queue.try_send(seen) {
+        if let Err(TrySendError::Full(_)) = self.queue.try_send(Work::Event(seen)) {
             self.missed.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -338,8 +354,16 @@ impl Viewer {
 }
 
 /// The thread that writes events, until nobody can send any.
-fn write(events: &Receiver<Seen>, keeper: &OnceLock<Keeper>) {
-    while let Ok(Seen { channel, source, record }) = events.recv() {
+fn write(work: &Receiver<Work>, keeper: &OnceLock<Keeper>) {
+    while let Ok(work) = work.recv() {
+        let Seen { channel, source, record } = match work {
+            Work::Event(seen) => seen,
+            Work::Tell(done) => {
+                // Whoever asked may have given up.
+                let _ = done.send(());
+                continue;
+            }
+        };
         let missed = channel.missed.swap(0, Ordering::Relaxed);
         let told = Told { account: &channel.account, source: &source, record: &record, text: OnceCell::new() };
         for viewer in lock(&channel.viewers).iter_mut() {

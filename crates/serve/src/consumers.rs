@@ -98,7 +98,10 @@ impl Consumers {
                 (self.tell)(&format!("{} events did not reach the tail handler of {}: {error}", of.len(), worker.name));
             }
             if dropped > 0 {
-                (self.tell)(&format!("{dropped} events were left out for {}: its tail handler is too slow", worker.name));
+                (self.tell)(&format!(
+                    "{dropped} events were left out for {}: its tail handler is too slow",
+                    worker.name
+                ));
             }
         }
     }

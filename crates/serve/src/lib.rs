@@ -175,6 +175,7 @@ async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), Se
     let logs = kept::open(settings, &tell)?;
     let exporter = kept::exporter(settings, &tell)?;
     let (keeping, exporting) = (logs.clone(), exporter.clone());
+    let (seen, kept) = (tails.clone(), logs.clone());
     let instance = Uuid::new_v4().to_string();
     tails.on_event(move |told| {
         consumers.take(told);
@@ -261,6 +262,14 @@ async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), Se
     for listening in listening {
         drop(listening.await);
     }
+    // What the processes saw last goes where it belongs.
+    let last = move || {
+        seen.flush();
+        if let Some(logs) = kept {
+            logs.flush();
+        }
+    };
+    drop(tokio::task::spawn_blocking(last).await);
     if let Some(exporter) = exporter
         && let Err(error) = exporter.flush(LAST_TRACES).await
     {

@@ -11,8 +11,9 @@ use std::time::Instant;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::commands::{
-    billing, completions, cron, delete, deploy, deployments, dev, domains, env, init, invoice, login, logout, man,
-    logs, master_key, open, rollback, routes, runtime, secret, serve, service, tail, token, types, usage, versions, whoami,
+    billing, completions, cron, delete, deploy, deployments, dev, domains, env, init, invoice, login, logout, logs,
+    man, master_key, open, rollback, routes, runtime, secret, serve, service, tail, token, types, usage, versions,
+    whoami,
 };
 
 /// A request is allocated on one thread and freed on another, which glibc's allocator is slow at.

@@ -57,7 +57,9 @@ fn query(call: &Call) -> ApiResult<Query> {
 async fn search(call: Call) -> ApiResult {
     let query = query(&call)?;
     let Some(logs) = call.control.runtime.logs.clone() else {
-        return Err(ApiError::bad("this platform keeps no logs: its logs_mib is 0. Watch a Worker live with a tail".to_owned()));
+        return Err(ApiError::bad(
+            "this platform keeps no logs: its logs_mib is 0. Watch a Worker live with a tail".to_owned(),
+        ));
     };
     let internal = |error: &dyn std::error::Error| ApiError::internal(error.to_string());
     let _turn = SEARCHES.acquire().await.map_err(|error| internal(&error))?;

@@ -72,7 +72,8 @@ enum Loudness {
 /// A moment in milliseconds since 1970.
 fn moment(text: &str) -> Result<i64, String> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis() as i64);
-    times::moment(text, now).ok_or_else(|| "write a time like 2026-11-26T10:00:00Z, a day, or 30m, 2h, 7d for so long ago".to_owned())
+    times::moment(text, now)
+        .ok_or_else(|| "write a time like 2026-11-26T10:00:00Z, a day, or 30m, 2h, 7d for so long ago".to_owned())
 }
 
 impl Arguments {
@@ -130,13 +131,18 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         }
         for gap in gaps {
             let before = times::local_at(gap.before);
-            output::warning(&format!("warning: {} events of {} before {before} could not be kept", gap.dropped, gap.worker));
+            output::warning(&format!(
+                "warning: {} events of {} before {before} could not be kept",
+                gap.dropped, gap.worker
+            ));
         }
         if damaged > 0 {
             output::warning(&format!("warning: {damaged} pieces of the logs are damaged and were left out"));
         }
         if events.is_empty() && !arguments.connection.json {
-            output::warning("Nothing was found. Events are kept of Workers with \"observability\": { \"enabled\": true } in their configuration");
+            output::warning(
+                "Nothing was found. Events are kept of Workers with \"observability\": { \"enabled\": true } in their configuration",
+            );
         }
         Ok(())
     })

@@ -14,6 +14,7 @@ mod cli_live;
 mod crash;
 mod inspector;
 mod keys;
+mod logs;
 mod master_key;
 mod processes;
 mod project;
@@ -27,3 +28,11 @@ mod tail;
 mod tutorial;
 mod usage;
 mod wrangler;
+
+// Spans are read as the tests of `telemetry` read them, which use all of it.
+#[path = "../../../telemetry/tests/network/server.rs"]
+#[expect(dead_code, reason = "tests of another crate use the rest")]
+mod collector;
+#[path = "../../../telemetry/tests/network/message.rs"]
+#[expect(dead_code, reason = "tests of another crate use the rest")]
+mod message;
