@@ -65,8 +65,11 @@ impl Origin {
         matches!(self.from, From::Peer)
     }
 
-    /// What a request is refused for, or the request with an absolute URI and a bounded body.
-    pub(crate) fn accept(&self, incoming: http::Request<Incoming>) -> Result<Request, Refused> {
+    /// What a request is refused for, or the request with an absolute URI and a bounded body, and its name.
+    pub(crate) fn accept(
+        &self,
+        incoming: http::Request<Incoming>,
+    ) -> Result<(Request, Option<HeaderValue>), Refused> {
         let (mut parts, body) = incoming.into_parts();
         let scheme = self.scheme(&mut parts);
         parts.uri = self.absolute_uri(&parts, scheme)?;
@@ -75,17 +78,19 @@ impl Origin {
         if length.is_some_and(|length| length > limit) {
             return Err(Refused::TooLarge(limit));
         }
-        let cf = match &self.from {
+        let (cf, ray) = match &self.from {
             From::Client { address, .. } => {
                 forwarded::remove(&mut parts.headers);
+                let ray = ray::new();
                 parts.headers.insert(CONNECTING_IP, address.clone());
-                parts.headers.insert(CF_RAY, ray::new());
-                cf(parts.version)
+                parts.headers.insert(CF_RAY, ray.clone());
+                (cf(parts.version), Some(ray))
             }
-            From::Peer => match parts.headers.remove(forwarded::CF) {
-                Some(told) => told.to_str().map_or_else(|_| cf(parts.version), Into::into),
-                None => cf(parts.version),
-            },
+            From::Peer => {
+                let told = parts.headers.remove(forwarded::CF);
+                let told = told.and_then(|told| Some(told.to_str().ok()?.into()));
+                (told.unwrap_or_else(|| cf(parts.version)), parts.headers.get(CF_RAY).cloned())
+            }
         };
         parts.extensions.insert(RequestCf(cf));
         let body = if hyper::body::Body::is_end_stream(&body) {
@@ -94,7 +99,7 @@ impl Origin {
             let bounded = Bounded { body, left: limit, limit };
             if self.is_peer() { Body::boxed(Drained(Some(bounded))) } else { Body::boxed(bounded) }
         };
-        Ok(Request::from_parts(parts, body))
+        Ok((Request::from_parts(parts, body), ray))
     }
 
     /// RFC 9110, section 7.1: the target URI from scheme, authority and path.

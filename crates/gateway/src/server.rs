@@ -424,8 +424,7 @@ fn begin(handler: Arc<dyn Handler>, mut incoming: http::Request<Incoming>, origi
     });
     let head = incoming.method() == Method::HEAD && incoming.version() == Version::HTTP_2;
     match origin.accept(incoming) {
-        Ok(request) => {
-            let ray = request.headers().get(CF_RAY).cloned();
+        Ok((request, ray)) => {
             let answering = handler.handle(request);
             Begun { ray, by: if head { By::Head(answering) } else { By::Handler { answering, upgrade } } }
         }

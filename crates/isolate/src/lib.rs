@@ -223,18 +223,18 @@ impl Isolate {
     /// Hands a request to the fetch handler of the default export, at once if there is room. Dropping the future tells the
     /// handler that the client went away.
     pub fn fetch(&self, request: Request) -> impl Future<Output = Reply> + Send + use<> {
-        self.fetch_from(None, request)
+        self.fetch_from(None, Box::new(request))
     }
 
     /// As [`Self::fetch`], for any entrypoint.
     pub fn fetch_at(&self, entrypoint: Entrypoint, request: Request) -> impl Future<Output = Reply> + Send + use<> {
-        self.fetch_from(Some(Box::new(entrypoint)), request)
+        self.fetch_from(Some(Box::new(entrypoint)), Box::new(request))
     }
 
     pub(crate) fn fetch_from(
         &self,
         entrypoint: Option<Box<Entrypoint>>,
-        request: Request,
+        request: Box<Request>,
     ) -> impl Future<Output = Reply> + Send + use<> {
         let event = self.next_event();
         let (method, url) = (request.method().clone(), request.uri().clone());
@@ -275,7 +275,7 @@ impl Isolate {
             mpsc::error::TrySendError::Closed(command) => command,
         };
         match unsent {
-            Command::Fetch { request, .. } => Err(Box::new(request)),
+            Command::Fetch { request, .. } => Err(request),
             Command::Rpc { .. } | Command::Run { .. } | Command::Cancel(_) => Ok(()),
         }
     }

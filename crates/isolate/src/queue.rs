@@ -203,7 +203,7 @@ impl Queue {
 /// Gives an event back that another isolate can handle. Gives the command if there is no such event in it.
 fn refuse(command: Command) -> Option<Command> {
     match command {
-        Command::Fetch { request, waiter, .. } => drop(waiter.send(Reply::NotStarted(Box::new(request)))),
+        Command::Fetch { request, waiter, .. } => drop(waiter.send(Reply::NotStarted(request))),
         Command::Rpc { opening, waiter, .. } => drop(waiter.send(Ending::NotStarted(opening))),
         Command::Run { .. } | Command::Cancel(_) => return Some(command),
     }

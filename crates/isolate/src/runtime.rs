@@ -167,7 +167,7 @@ impl Runtime {
     pub(crate) fn fetch(
         &mut self,
         event: EventId,
-        request: Request,
+        request: Box<Request>,
         entrypoint: Option<&Entrypoint>,
         waiter: oneshot::Sender<Reply>,
     ) {

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant, SystemTime};
 
+use futures_util::FutureExt as _;
+use futures_util::future::{Either, ready};
 use skep_exchange::rpc::{Ending, Opening};
 use skep_exchange::{Failure, Reply, Request, RequestCf, Response};
 use skep_observe::{Details, Trigger, Waited};
@@ -335,22 +337,19 @@ impl Slot {
     /// # Errors
     /// What the client gets instead of a response.
     pub fn fetch(self: Arc<Self>, request: Request) -> impl Future<Output = Result<Response, Failure>> + Send {
-        // What is rare is boxed: this future is as small as it can be.
-        let begun = match self.choose() {
-            Some(isolate) => Ok(isolate.fetch(request)),
-            None => Err(Box::new(request)),
+        let request = Box::new(request);
+        // What is rare is boxed, and an async block would have room for what it waits for twice: this future is as small as it can be.
+        let reply = match self.choose() {
+            Some(isolate) => Either::Left(isolate.fetch_from(None, request)),
+            None => Either::Right(ready(Reply::NotStarted(request))),
         };
-        async move {
-            let request = match begun {
-                Ok(reply) => match reply.await {
-                    Reply::Response(response) => return Ok(response),
-                    Reply::Failure(failure) => return Err(failure),
-                    Reply::NotStarted(request) => request,
-                },
-                Err(request) => request,
-            };
-            Box::pin(self.fetch_in_turn(*request, None)).await
-        }
+        reply.then(move |reply| match reply {
+            Reply::Response(response) => Either::Left(ready(Ok(response))),
+            Reply::Failure(failure) => Either::Left(ready(Err(failure))),
+            Reply::NotStarted(request) => {
+                Either::Right(Box::pin(async move { self.fetch_in_turn(request, None).await }))
+            }
+        })
     }
 
     /// As [`Self::fetch`], for any entrypoint.
@@ -358,7 +357,7 @@ impl Slot {
     /// # Errors
     /// What the caller gets instead of a response.
     pub async fn fetch_at(&self, entrypoint: Entrypoint, request: Request) -> Result<Response, Failure> {
-        self.fetch_in_turn(request, Some(entrypoint)).await
+        self.fetch_in_turn(Box::new(request), Some(entrypoint)).await
     }
 
     /// Has an entrypoint of the version answer a session of calls. The future ends with the session.
@@ -383,7 +382,11 @@ impl Slot {
         Err(never_started())
     }
 
-    async fn fetch_in_turn(&self, mut request: Request, entrypoint: Option<Entrypoint>) -> Result<Response, Failure> {
+    async fn fetch_in_turn(
+        &self,
+        mut request: Box<Request>,
+        entrypoint: Option<Entrypoint>,
+    ) -> Result<Response, Failure> {
         let (since, clock, cold) = (SystemTime::now(), Instant::now(), self.isolates().is_empty());
         let mut tries = 0;
         while tries < MOST_TRIES {
@@ -402,7 +405,7 @@ impl Slot {
             match turn.send(|isolate| isolate.fetch_from(entrypoint, request)).await {
                 Reply::Response(response) => return Ok(response),
                 Reply::Failure(failure) => return Err(failure),
-                Reply::NotStarted(back) => request = *back,
+                Reply::NotStarted(back) => request = back,
             }
             tries += u32::from(isolate.is_over());
         }

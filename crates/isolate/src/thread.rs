@@ -50,7 +50,7 @@ pub(crate) enum Command {
     /// Without an entrypoint: for the default export.
     Fetch {
         event: EventId,
-        request: Request,
+        request: Box<Request>,
         entrypoint: Option<Box<Entrypoint>>,
         waiter: oneshot::Sender<Reply>,
     },

@@ -1,11 +1,13 @@
 //! The pool: versions that are in use, each with an isolate when it is needed.
 
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use papaya::HashMap;
+use futures_util::future::{Either, ready};
 use skep_assets::{Answer, AssetHash, Contents, Encoding, Reading, Script, Server, Site};
 use skep_exchange::{Failure, Request, Response};
 use skep_isolate::{CacheStore, Code, MemoryCache, Options, Rates, Slot, Witness};
@@ -341,34 +343,30 @@ impl Pool {
         request: Request,
     ) -> Answered<impl Future<Output = Result<Response, Failure>> + Send + use<>> {
         let answer = loaded.site.as_ref().map(|site| self.assets.answer(site, &request));
-        let begun = match answer {
+        let rare = |answering: Rare| Answered::Later(Either::Right(answering));
+        // An async block would have room for what it waits for twice.
+        match answer {
             Some(Answer::Response(response)) => {
                 count_asset(&loaded.tally, &response, Instant::now());
-                return Answered::Here(response);
+                Answered::Here(response)
             }
             Some(Answer::Pending(pending)) => {
-                Begun::Reading(Box::new(pending), Arc::clone(&loaded.tally), Instant::now())
-            }
-            Some(Answer::Worker(_)) | None => match (&loaded.slot, self.admit(loaded)) {
-                (_, Err(refused)) => Begun::Refused(Box::new(refused)),
-                (Some(slot), Ok(())) => Begun::Fetching(Arc::clone(slot).fetch(request)),
-                (None, Ok(())) => Begun::Nobody,
-            },
-        };
-        Answered::Later(async move {
-            match begun {
-                Begun::Fetching(fetching) => fetching.await,
-                Begun::Reading(pending, tally, begun) => {
+                let (tally, begun) = (Arc::clone(&loaded.tally), Instant::now());
+                rare(Box::pin(async move {
                     let response = pending.response().await.map_err(|error| stored(&error))?;
                     count_asset(&tally, &response, begun);
                     Ok(response)
-                }
-                Begun::Refused(refused) => Err(*refused),
-                Begun::Nobody => {
-                    Err(Failure::unusable("The Worker has static assets only, and no code that could answer"))
-                }
+                }))
             }
-        })
+            Some(Answer::Worker(_)) | None => match (&loaded.slot, self.admit(loaded)) {
+                (_, Err(refused)) => rare(Box::pin(ready(Err(refused)))),
+                (Some(slot), Ok(())) => Answered::Later(Either::Left(Arc::clone(slot).fetch(request))),
+                (None, Ok(())) => {
+                    let nobody = "The Worker has static assets only, and no code that could answer";
+                    rare(Box::pin(ready(Err(Failure::unusable(nobody)))))
+                }
+            },
+        }
     }
 
     /// Lets a Worker's code run, if its account and it may use more.
@@ -466,14 +464,8 @@ impl<F: Future<Output = Result<Response, Failure>>> Answered<F> {
     }
 }
 
-/// An answer that has begun.
-enum Begun<F> {
-    Fetching(F),
-    /// A static asset is read, whose answer is counted; since then.
-    Reading(Box<skep_assets::Pending>, Arc<Tally>, Instant),
-    Refused(Box<Failure>),
-    Nobody,
-}
+/// An answer that is not of the Worker's code.
+type Rare = Pin<Box<dyn Future<Output = Result<Response, Failure>> + Send>>;
 
 /// A static asset answers.
 fn count_asset(tally: &Tally, response: &Response, begun: Instant) {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
 use http::header::{CONTENT_TYPE, HOST};
 use http::uri::Scheme;
 use http::{HeaderValue, StatusCode};
@@ -84,7 +85,7 @@ impl Dispatch {
             Some(loaded) => match self.pool.answer(&loaded, request) {
                 Answered::Here(response) => Box::pin(std::future::ready(response)),
                 Answered::Later(answering) => {
-                    Box::pin(async move { answering.await.unwrap_or_else(|failure| error_page(&failure, None)) })
+                    Box::pin(answering.map(|answer| answer.unwrap_or_else(|failure| error_page(&failure, None))))
                 }
             },
             None => Box::pin(async move { self.first(&worker, version, request).await }),

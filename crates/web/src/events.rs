@@ -104,9 +104,10 @@ struct Head {
 /// The events that are being handled in one isolate.
 pub struct Events {
     host: Host,
-    open: HashMap<u32, EventState>,
+    /// Boxed, as they are moved about.
+    open: HashMap<u32, Box<EventState>>,
     /// Events that ended in the current turn, whose last CPU time is not charged yet.
-    ended: Vec<(EventId, EventState)>,
+    ended: Vec<(EventId, Box<EventState>)>,
     /// Resources of events that ended.
     abandoned: Vec<ResourceId>,
     /// The sum of all equal shares of CPU time since the isolate began: an event's part is what was added while it was open.
@@ -162,7 +163,7 @@ impl Events {
             sent: 0,
             streamed: None,
         };
-        self.open.insert(event.0, state);
+        self.open.insert(event.0, Box::new(state));
     }
 
     /// Begins an event without a response.
@@ -237,7 +238,7 @@ impl Events {
             return None;
         }
         let limit = self.host.limits.cpu;
-        let used = |(id, state): (&u32, &EventState)| (state.used_cpu(self.shared_cpu), EventId(*id));
+        let used = |(id, state): (&u32, &Box<EventState>)| (state.used_cpu(self.shared_cpu), EventId(*id));
         let (most, event) = self.open.iter().map(used).max().unwrap_or((Duration::ZERO, EventId(0)));
         self.next_look = self.charged + limit.saturating_sub(most);
         (most >= limit).then_some((event, most))
@@ -433,7 +434,7 @@ impl Events {
     }
 
     /// The event is over. It is recorded when the turn's CPU time is charged.
-    fn finish(&mut self, event: EventId, state: EventState) {
+    fn finish(&mut self, event: EventId, state: Box<EventState>) {
         if state.body != 0 {
             self.abandoned.push(state.body);
         }
@@ -446,7 +447,7 @@ impl Events {
         self.open.get(&event).is_some_and(|state| state.details.is_some())
     }
 
-    fn record(&self, event: EventId, mut state: EventState) {
+    fn record(&self, event: EventId, mut state: Box<EventState>) {
         let cpu = state.used_cpu(self.shared_cpu);
         match state.waiter.take() {
             Some(Waiter::Run(waiter)) => {
@@ -524,7 +525,7 @@ fn over() -> JsErrorBox {
 pub fn begin_fetch(
     state: &mut OpState,
     event: EventId,
-    request: Request,
+    request: Box<Request>,
     waiter: oneshot::Sender<Reply>,
 ) -> ResourceId {
     let (parts, body) = request.into_parts();
