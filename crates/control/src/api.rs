@@ -1,6 +1,7 @@
 //! The endpoints, by what they are about.
 
 mod addresses;
+mod analytics;
 mod assets;
 mod billing;
 mod crons;
@@ -44,6 +45,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         crons::endpoints(),
         domains::endpoints(),
         usage::endpoints(),
+        analytics::endpoints(),
         billing::endpoints(),
     ]
     .concat()

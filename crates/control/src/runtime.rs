@@ -12,6 +12,8 @@ use skep_store::{Actor, Resealed, Timestamp};
 use skep_worker::Version;
 use uuid::Uuid;
 
+use crate::insight::Insights;
+
 /// Those who run Workers, as far as the control plane needs them.
 pub struct Runtime {
     /// Starts what is uploaded.
@@ -26,6 +28,8 @@ pub struct Runtime {
     pub tails: Tails,
     /// What was used.
     pub bills: Box<dyn Bills>,
+    /// How Workers do.
+    pub insights: Box<dyn Insights>,
 }
 
 /// What is known of a version that was started once.

@@ -462,6 +462,7 @@ fn count_asset(tally: &Tally, response: &Response, begun: Instant) {
         bytes_in: 0,
         bytes_out: http_body::Body::size_hint(response.body()).exact().unwrap_or(0),
         subrequests: 0,
+        server_error: response.status().is_server_error(),
     });
 }
 

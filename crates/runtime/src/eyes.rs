@@ -214,6 +214,7 @@ impl Observer for Watch {
             bytes_in: record.bytes_in,
             bytes_out: record.bytes_out,
             subrequests: record.subrequests,
+            server_error: server_error && record.outcome == Outcome::Ok,
         });
         if record.details.is_some() && self.wants_details() {
             self.eyes.unsent.fetch_add(1, Ordering::AcqRel);

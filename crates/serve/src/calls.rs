@@ -1,16 +1,19 @@
 //! What those who run Workers want of this process.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::StatusCode;
 use skep_exchange::{Body, Request, Response};
 use skep_gateway::{Answering, Handler};
 use skep_link::answer;
 use skep_link::wire::Seen;
+use skep_meter::Counted;
 use skep_observe::Tails;
 use skep_pool::Source as _;
 
 use crate::metering::Metering;
+use crate::series::Series;
 use crate::source::Stored;
 
 /// Answers them.
@@ -18,6 +21,9 @@ pub(crate) struct Calls {
     pub(crate) source: Arc<Stored>,
     pub(crate) tails: Tails,
     pub(crate) metering: Arc<Metering>,
+    pub(crate) series: Arc<Series>,
+    /// Events that somebody watched and that found no room in their process.
+    pub(crate) missed: Arc<AtomicU64>,
 }
 
 /// The same, for many connections.
@@ -50,7 +56,7 @@ impl Calls {
                 };
                 answer(body, see).await
             }
-            "metered" => answer(body, async |batch| self.metering.take(batch).await).await,
+            "metered" => answer(body, async |counted| self.counted(counted).await).await,
             _ => {
                 let mut response = Response::new(Body::full("there is no such call"));
                 *response.status_mut() = StatusCode::NOT_FOUND;
@@ -59,9 +65,16 @@ impl Calls {
         }
     }
 
+    /// Takes what was counted. How Workers do is seen also while nothing can be written down.
+    async fn counted(&self, counted: Counted) -> Result<(), String> {
+        self.series.take(&counted);
+        self.metering.take(counted.batch).await
+    }
+
     fn see(&self, events: Vec<Seen>) {
         for Seen { account, source, record, missed } in events {
             let channel = self.tails.channel(&account, &source.worker);
+            self.missed.fetch_add(missed, Ordering::Relaxed);
             channel.missed(missed);
             channel.send(&source, record);
         }

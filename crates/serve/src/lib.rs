@@ -22,6 +22,7 @@ mod plain;
 mod promote;
 mod proof;
 mod runtimes;
+mod series;
 mod service;
 mod settings;
 mod source;
@@ -52,9 +53,10 @@ use crate::first::Admin;
 use crate::listeners::{Handlers, Sockets};
 use crate::master_key::Keeper;
 use crate::metering::{Metering, OfLedger};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Watched};
 use crate::plain::Plain;
 use crate::runtimes::{Doors, Runtimes};
+use crate::series::{Seen, Series};
 use crate::source::Stored;
 
 pub use delivery::{DeliveryError, DeliverySettings};
@@ -164,6 +166,7 @@ async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), Se
     let delivery = Delivery::start(&settings.delivery, &settings.data_dir, Arc::clone(&tell))?;
     runtimes.tell_people(&delivery);
     let metering = Metering::open(settings, store.clone(), Arc::clone(&runtimes), &delivery, &tell).await?;
+    let (series, missed) = (Series::new(settings.metrics_workers), Arc::default());
     let (changed, listening) = (Arc::new(Notify::new()), Arc::clone(&runtimes));
     let notifying = Arc::clone(&changed);
     let listener = move |changes: &[Change]| {
@@ -178,13 +181,20 @@ async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), Se
         rotations: Box::new(keeper.clone()),
         tails: tails.clone(),
         bills: Box::new(OfLedger(Arc::clone(&metering))),
+        insights: Box::new(Seen(Arc::clone(&series))),
     };
     let control = Control::new(store.clone(), runtime, addresses.clone());
     let dispatch = Arc::new(Dispatch { control, directory: Arc::clone(&directory), runtimes: Arc::clone(&runtimes) });
     let source = Arc::new(Stored(store.clone()));
     let running = {
         let limits = ServerLimits { request_body: LARGEST_CALL, ..ServerLimits::default() };
-        let calls = Calls { source: Arc::clone(&source), tails: tails.clone(), metering: Arc::clone(&metering) };
+        let calls = Calls {
+            source: Arc::clone(&source),
+            tails: tails.clone(),
+            metering: Arc::clone(&metering),
+            series: Arc::clone(&series),
+            missed: Arc::clone(&missed),
+        };
         let doors = Doors {
             requests: Server::new(dispatch::OfRuntimes(Arc::clone(&dispatch)), ServerLimits::default()).connections(),
             calls: Server::new(calls::Shared(Arc::new(calls)), limits).connections(),
@@ -196,7 +206,15 @@ async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), Se
         Some(acme) => Some(OnDemand::new(acme, settings, &directory, source, &tell)?),
         None => None,
     };
-    let metrics = Arc::new(Metrics::new(Arc::clone(&runtimes), Arc::clone(&directory), settings.capacity.memory));
+    let metrics = Arc::new(Metrics::new(Watched {
+        runtimes: Arc::clone(&runtimes),
+        directory: Arc::clone(&directory),
+        memory_limit: settings.capacity.memory,
+        series,
+        metering: Arc::clone(&metering),
+        delivery: Arc::clone(&delivery),
+        missed,
+    }));
     let plain = Arc::new(Plain { certificates: on_demand.clone(), port: addresses.port });
     let (stop, stopped) = watch::channel(false);
     let handlers = Handlers { dispatch, plain, metrics: Arc::clone(&metrics) };

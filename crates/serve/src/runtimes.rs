@@ -224,6 +224,7 @@ impl Runtimes {
             sum.cold_start_time += usage.cold_start_time;
             sum.more_isolates += usage.more_isolates;
             sum.memory += usage.memory;
+            sum.refused += usage.refused;
         }
         (sum, told.len(), self.restarts.load(Ordering::Relaxed))
     }

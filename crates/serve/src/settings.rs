@@ -59,6 +59,8 @@ pub struct Settings {
     pub capacity: Capacity,
     /// Hosts and ports where metrics and health are told, over plain HTTP.
     pub listen_metrics: Vec<(String, u16)>,
+    /// Workers that have metrics of their own; all others are told together.
+    pub metrics_workers: usize,
     /// Whether processes that run Workers give up what they do not need.
     pub sandbox: bool,
     /// The folder of plans, beside those of the program.
@@ -158,6 +160,8 @@ pub struct Given {
     pub isolates_per_account: Option<usize>,
     /// `--listen-metrics`
     pub listen_metrics: Option<Vec<String>>,
+    /// `--metrics-workers`
+    pub metrics_workers: Option<usize>,
     /// `--sandbox`
     pub sandbox: Option<bool>,
     /// `--plans`
@@ -212,6 +216,7 @@ impl Given {
             isolates_per_worker: self.isolates_per_worker.or(other.isolates_per_worker),
             isolates_per_account: self.isolates_per_account.or(other.isolates_per_account),
             listen_metrics: self.listen_metrics.or(other.listen_metrics),
+            metrics_workers: self.metrics_workers.or(other.metrics_workers),
             sandbox: self.sandbox.or(other.sandbox),
             plans: self.plans.or(other.plans),
             plan: self.plan.or(other.plan),
@@ -281,6 +286,7 @@ impl Given {
             allow_loopback: self.allow_loopback.unwrap_or(false),
             capacity,
             listen_metrics,
+            metrics_workers: self.metrics_workers.unwrap_or(100),
             sandbox: self.sandbox.unwrap_or(true),
             plans: self.plans,
             plan: self.plan.unwrap_or_else(|| skep_meter::SELF_HOSTED.to_owned()),

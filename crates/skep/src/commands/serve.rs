@@ -95,6 +95,9 @@ pub(crate) struct Arguments {
     /// An address where metrics and health are told, over plain HTTP; not for the public
     #[arg(long, value_name = "ADDRESS:PORT", env = "SKEP_LISTEN_METRICS", value_delimiter = ',')]
     listen_metrics: Option<Vec<String>>,
+    /// How many Workers have metrics of their own, the busiest; the others are told together, as the Worker "other" [default: 100]
+    #[arg(long, value_name = "NUMBER", env = "SKEP_METRICS_WORKERS")]
+    metrics_workers: Option<usize>,
     /// Whether processes that run Workers give up what they do not need: system calls, files, ports [default: true]
     #[arg(long, value_name = "BOOL", env = "SKEP_SANDBOX", num_args = 0..=1, default_missing_value = "true")]
     sandbox: Option<bool>,
@@ -133,6 +136,7 @@ pub(crate) fn run(arguments: Arguments, begun: Instant) -> Outcome {
         isolates_per_worker: arguments.isolates_per_worker,
         isolates_per_account: arguments.isolates_per_account,
         listen_metrics: arguments.listen_metrics,
+        metrics_workers: arguments.metrics_workers,
         sandbox: arguments.sandbox,
         plans: arguments.plans,
         plan: arguments.plan,

@@ -15,6 +15,7 @@ mod crash;
 mod inspector;
 mod keys;
 mod master_key;
+mod metrics;
 mod processes;
 mod project;
 mod promotion;
