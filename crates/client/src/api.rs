@@ -7,6 +7,7 @@ mod billing;
 mod master_key;
 mod records;
 mod secrets;
+mod status;
 mod triggers;
 mod usage;
 mod versions;
@@ -36,6 +37,7 @@ pub use records::{
     Account, Annotations, CronRun, CustomDomain, Deployment, Domain, Proof, Route, Schedule, SecretName, Share, Token,
     TokenStatus, User, Version, VersionMetadata, WorkerAddress, Zone,
 };
+pub use status::{Alert, Check, Node, Status};
 pub use usage::{Span, Usage, Verification};
 pub use workers::Worker;
 

@@ -17,6 +17,7 @@ mod secrets;
 mod services;
 mod settings;
 mod shapes;
+mod status;
 mod tails;
 mod usage;
 mod user;
@@ -46,6 +47,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         domains::endpoints(),
         usage::endpoints(),
         analytics::endpoints(),
+        status::endpoints(),
         billing::endpoints(),
     ]
     .concat()

@@ -1,9 +1,9 @@
-//! What the control plane is told of how Workers do, by those who see them run.
+//! What the control plane is told of how the platform and its Workers do, by those who see them run.
 
 use std::time::Duration;
 
 use serde::Serialize;
-use skep_store::Timestamp;
+use skep_store::{Node, Timestamp};
 
 /// What Workers of an account did lately.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -60,8 +60,77 @@ pub struct Doing {
     pub p99_ms: Option<f64>,
 }
 
-/// Sees how Workers do.
+/// How the platform is, in a word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StatusKind {
+    /// All is well.
+    #[default]
+    Ok,
+    /// Requests are answered, and something needs to be looked at.
+    Degraded,
+    /// Requests cannot be answered, or nothing can be written down.
+    Down,
+}
+
+/// How the platform is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Status {
+    /// In a word.
+    pub status: StatusKind,
+    /// Skep's version.
+    pub version: String,
+    /// When this was so.
+    pub now: Timestamp,
+    /// Its nodes.
+    pub nodes: Vec<NodeStatus>,
+    /// What was looked at.
+    pub checks: Vec<CheckStatus>,
+    /// What people were told of and is not over.
+    pub alerts: Vec<StatusAlert>,
+}
+
+/// One node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct NodeStatus {
+    /// Whether it was heard of lately.
+    pub up: bool,
+    /// What it said of itself.
+    #[serde(flatten)]
+    pub node: Node,
+}
+
+/// What a check found.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct CheckStatus {
+    /// Its name.
+    pub name: String,
+    /// Whether all is as it should be.
+    pub ok: bool,
+    /// What was found, as a sentence without its end.
+    pub message: String,
+    /// When it was looked, in milliseconds since 1970.
+    pub at: Timestamp,
+    /// How long that took, in milliseconds.
+    pub took_ms: f64,
+}
+
+/// Something that is not as it should be.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct StatusAlert {
+    /// What kind of thing it is, such as `disk.failing`.
+    pub event: String,
+    /// What it is and what to do, as a sentence without its end.
+    pub message: String,
+    /// Since when, in milliseconds since 1970.
+    pub since: Timestamp,
+}
+
+/// Sees how the platform and its Workers do.
 pub trait Insights: Send + Sync {
+    /// How the platform is, for an account: with the alerts about its Workers. Nodes, checks and all other alerts are for operators.
+    fn status(&self, account: &str, operator: bool) -> Status;
+
     /// What an account's Workers did in the time until now, or one of them. It goes back an hour at most, and is answered from memory.
     fn analytics(&self, account: &str, worker: Option<&str>, since: Duration) -> Analytics;
 }

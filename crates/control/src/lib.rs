@@ -19,7 +19,7 @@ mod server;
 mod upload;
 
 pub use endpoint::{Access, Endpoint};
-pub use insight::{Analytics, Doing, Insights, Moment};
+pub use insight::{Analytics, CheckStatus, Doing, Insights, Moment, NodeStatus, Status, StatusAlert, StatusKind};
 pub use openapi::document;
 pub use runtime::{
     Bills, Checking, Crons, Invoiced, Owner, Preparation, Proofs, Ran, Reading, Rotated, Rotating, RotationError,

@@ -7,11 +7,13 @@ use http::StatusCode;
 use skep_exchange::{Body, Request, Response};
 use skep_gateway::{Answering, Handler};
 use skep_link::answer;
-use skep_link::wire::Seen;
+use skep_link::wire::{Opened, Seen};
 use skep_meter::Counted;
 use skep_observe::Tails;
 use skep_pool::Source as _;
+use uuid::Uuid;
 
+use crate::canary::Canary;
 use crate::metering::Metering;
 use crate::series::Series;
 use crate::source::Stored;
@@ -19,6 +21,7 @@ use crate::source::Stored;
 /// Answers them.
 pub(crate) struct Calls {
     pub(crate) source: Arc<Stored>,
+    pub(crate) canary: Arc<Canary>,
     pub(crate) tails: Tails,
     pub(crate) metering: Arc<Metering>,
     pub(crate) series: Arc<Series>,
@@ -42,7 +45,7 @@ impl Handler for Shared {
 impl Calls {
     async fn answer(&self, name: &str, body: Body) -> Response {
         match name {
-            "version" => answer(body, async |(worker, version)| self.source.opened(worker, version).await).await,
+            "version" => answer(body, async |(worker, version)| self.version(worker, version).await).await,
             "preview" => answer(body, async |preview| self.source.previewed(preview).await).await,
             "asset" => {
                 let found =
@@ -62,6 +65,13 @@ impl Calls {
                 *response.status_mut() = StatusCode::NOT_FOUND;
                 response
             }
+        }
+    }
+
+    async fn version(&self, worker: Uuid, version: Uuid) -> Result<Option<Opened>, String> {
+        match self.canary.version(worker, version).await {
+            Some(opened) => opened.map(Some),
+            None => self.source.opened(worker, version).await,
         }
     }
 

@@ -4,6 +4,7 @@
 //! Who asks for OpenMetrics gets that, as Prometheus does; everybody else gets the older text, which is all that `promtool check metrics`
 //! reads. <https://prometheus.io/docs/instrumenting/exposition_formats/>
 
+mod checks;
 mod process;
 mod workers;
 
@@ -26,7 +27,9 @@ use skep_link::wire::Usage;
 use skep_pool::Directory;
 
 use crate::delivery::Delivery;
+use crate::health;
 use crate::metering::{Health, Metering};
+use crate::metrics::checks::Checks;
 use crate::metrics::process::Process;
 use crate::metrics::workers::Workers;
 use crate::runtimes::Runtimes;
@@ -55,6 +58,7 @@ pub(crate) struct Watched {
     pub(crate) delivery: Arc<Delivery>,
     /// Events for live tails that found no room.
     pub(crate) missed: Arc<AtomicU64>,
+    pub(crate) health: Arc<health::Health>,
 }
 
 /// The same, for many connections.
@@ -78,22 +82,31 @@ impl Handler for Shared {
             match request.uri().path() {
                 "/metrics" => metrics.metrics(request.headers()).await,
                 "/healthz" => text(StatusCode::OK, "ok\n"),
-                "/readyz" if metrics.ready.load(Ordering::Relaxed) => text(StatusCode::OK, "ready\n"),
-                "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
+                "/readyz" => metrics.readiness(),
                 _ => text(StatusCode::NOT_FOUND, "metrics are at /metrics\n"),
             }
         })
     }
 }
 
-fn text(status: StatusCode, text: &'static str) -> Response {
-    let mut response = Response::new(Body::full(text));
+fn text(status: StatusCode, text: impl Into<String>) -> Response {
+    let mut response = Response::new(Body::full(text.into()));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response
 }
 
 impl Metrics {
+    fn readiness(&self) -> Response {
+        if !self.ready.load(Ordering::Relaxed) {
+            return text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
+        }
+        match self.watched.health.refusal() {
+            None => text(StatusCode::OK, "ready\n"),
+            Some(reason) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
+        }
+    }
+
     async fn metrics(&self, headers: &HeaderMap) -> Response {
         let watched = &self.watched;
         let (usage, processes, restarts) = watched.runtimes.usage().await;
@@ -113,6 +126,7 @@ impl Metrics {
         registry.register_collector(Box::new(Process::read()));
         let own = registry.sub_registry_with_prefix("skep");
         own.register_collector(Box::new(known));
+        own.register_collector(Box::new(Checks(watched.health.checks())));
         own.register_collector(Box::new(Workers::of(&watched.series)));
         let mut text = String::new();
         // A text takes everything.

@@ -17,7 +17,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use skep_control::{Analytics, Doing, Insights, Moment};
+use skep_control::{Analytics, Doing, Moment};
 use skep_meter::Counted;
 use uuid::Uuid;
 
@@ -46,6 +46,15 @@ const BUSIER: (f64, f64) = (2.0, 10.0);
 
 /// A Worker by its account and its name.
 pub(crate) type Named = (Arc<str>, Arc<str>);
+
+/// How many events of a Worker there were in a time.
+pub(crate) struct Rate {
+    pub(crate) account: Arc<str>,
+    pub(crate) worker: Arc<str>,
+    pub(crate) requests: u64,
+    /// Those of them that failed.
+    pub(crate) errors: u64,
+}
 
 /// How all Workers do.
 pub(crate) struct Series {
@@ -196,16 +205,31 @@ impl State {
     }
 }
 
-/// What the control plane is told of it.
-pub(crate) struct Seen(pub(crate) Arc<Series>);
-
-impl Insights for Seen {
-    fn analytics(&self, account: &str, worker: Option<&str>, since: Duration) -> Analytics {
-        self.0.analytics_at(account, worker, since, now())
-    }
-}
-
 impl Series {
+    /// What an account's Workers did in the time until now, or one of them.
+    pub(crate) fn analytics(&self, account: &str, worker: Option<&str>, since: Duration) -> Analytics {
+        self.analytics_at(account, worker, since, now())
+    }
+
+    /// How many events of each Worker there were in the time until now, and how many failed. At least those of a whole step.
+    pub(crate) fn rates(&self, since: Duration) -> Vec<Rate> {
+        self.rates_at(since, now())
+    }
+
+    fn rates_at(&self, since: Duration, now: u64) -> Vec<Rate> {
+        let first = now.saturating_sub(since.as_secs().div_ceil(STEP));
+        let state = self.state();
+        let rates = state.workers.iter().map(|((account, worker), of_worker)| {
+            let mut rate = Rate { account: Arc::clone(account), worker: Arc::clone(worker), requests: 0, errors: 0 };
+            for step in of_worker.hour.since(first) {
+                rate.requests += step.requests;
+                rate.errors += step.errors;
+            }
+            rate
+        });
+        rates.filter(|rate| rate.requests > 0).collect()
+    }
+
     fn analytics_at(&self, account: &str, worker: Option<&str>, since: Duration, now: u64) -> Analytics {
         let steps = since.as_secs().div_ceil(STEP).clamp(1, HOUR);
         let first = now + 1 - steps;

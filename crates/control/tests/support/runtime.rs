@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use skep_control::{
     Analytics, Bills, Checking, Crons, Insights, Invoiced, Owner, Preparation, Proofs, Reading, Rotated, Rotating,
-    RotationError, Rotations, Running, Runtime, Stands, Started, Trial, Trials, Unproved,
+    RotationError, Rotations, Running, Runtime, Stands, Started, Status, Trial, Trials, Unproved,
 };
 use skep_meter::{
     Comparison, Month, Observed, Plan, Question, Report, Reporter, Standing, Terms, Totals, Verification, Vm, compare,
@@ -108,6 +108,10 @@ impl Bills for Unused {
 struct Blind;
 
 impl Insights for Blind {
+    fn status(&self, _: &str, _: bool) -> Status {
+        Status::default()
+    }
+
     fn analytics(&self, _: &str, _: Option<&str>, _: Duration) -> Analytics {
         Analytics::default()
     }

@@ -96,6 +96,10 @@ fn the_last_hour_is_shown_step_by_step() {
     assert_eq!((shown.series[0].p50_ms, shown.series[1].p50_ms), (None, Some(0.75)));
     let workers: Vec<_> = shown.workers.iter().map(|doing| (doing.worker.as_str(), doing.requests)).collect();
     assert_eq!(workers, [("worker-1", 25), ("worker-2", 1)]);
+    let rates = series.rates_at(Duration::from_secs(20), 100_002);
+    let mut rates: Vec<_> = rates.iter().map(|rate| (&*rate.worker, rate.requests, rate.errors)).collect();
+    rates.sort_unstable();
+    assert_eq!(rates, [("worker-1", 25, 3), ("worker-2", 1, 1)]);
     let one = series.analytics_at("account", Some("worker-2"), Duration::from_secs(10), 100_000);
     assert_eq!((one.series.len(), one.series[0].requests, one.workers.len()), (1, 1, 1));
     assert!(series.analytics_at("another", None, Duration::from_secs(3600), 100_002).workers.is_empty());

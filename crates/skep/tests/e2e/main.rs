@@ -22,6 +22,7 @@ mod promotion;
 mod reload;
 mod serve;
 mod start;
+mod status;
 mod stop;
 mod support;
 mod tail;
