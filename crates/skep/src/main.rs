@@ -53,7 +53,7 @@ enum Command {
     Token(token::Arguments),
     MasterKey(master_key::Arguments),
     Env(env::Arguments),
-    Serve(serve::Arguments),
+    Serve(Box<serve::Arguments>),
     #[command(hide = true)]
     Runtime(runtime::Arguments),
     Service(service::Arguments),
@@ -91,7 +91,7 @@ fn main() -> ExitCode {
         Command::Token(arguments) => token::run(&arguments),
         Command::MasterKey(arguments) => master_key::run(&arguments),
         Command::Env(arguments) => env::run(&arguments),
-        Command::Serve(arguments) => serve::run(arguments, begun),
+        Command::Serve(arguments) => serve::run(*arguments, begun),
         Command::Runtime(arguments) => runtime::run(&arguments),
         Command::Service(arguments) => service::run(arguments),
         Command::Types(arguments) => types::run(&arguments),

@@ -15,6 +15,8 @@ use crate::support::{PATIENCE, Person, Platform, fetch, free_port, get};
 
 /// Within this something must be noticed that is looked for every few seconds, on a busy machine too.
 const SOON: Duration = PATIENCE;
+/// Alerts that nobody has looked at.
+const MOST_ALERTS: usize = 64;
 /// Answers, and fails where it is asked to.
 const WORKER: &str = "export default {
     fetch(request) {
@@ -24,13 +26,13 @@ const WORKER: &str = "export default {
 };";
 
 /// A platform whose alerts go to who listens, with some settings more, and where its metrics and health are.
-async fn with_alerts(more: &str) -> (Platform, mpsc::UnboundedReceiver<String>, String) {
+async fn with_alerts(more: &str) -> (Platform, mpsc::Receiver<String>, String) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let hook = listener.local_addr().expect("an address");
-    let (sender, alerts) = mpsc::unbounded_channel();
+    let (sender, alerts) = mpsc::channel(MOST_ALERTS);
     tokio::spawn(async move {
         loop {
-            if sender.send(take(&listener).await).is_err() {
+            if sender.send(take(&listener).await).await.is_err() {
                 return;
             }
         }
@@ -49,7 +51,7 @@ async fn with_alerts(more: &str) -> (Platform, mpsc::UnboundedReceiver<String>, 
 }
 
 /// Waits for an alert of a kind.
-async fn told(alerts: &mut mpsc::UnboundedReceiver<String>, kind: &str) -> String {
+async fn told(alerts: &mut mpsc::Receiver<String>, kind: &str) -> String {
     let deadline = Instant::now() + SOON;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
