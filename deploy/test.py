@@ -104,8 +104,8 @@ def known_metrics():
         r'tell\(\s*"(\w+)",\s*"[^"]*",\s*(?:None|Some\(Unit::(\w+)\)),\s*&(\w+)',
         (SOURCE / "serve/src/metrics.rs").read_text(),
     )
-    suffix = {"gauge": "", "limit": "", "counter": "_total"}
-    return {"skep_" + name + (f"_{unit.lower()}" if unit else "") + suffix[kind] for name, unit, kind in told}
+    suffix = {"counter": "_total"}
+    return {"skep_" + name + (f"_{unit.lower()}" if unit else "") + suffix.get(kind, "") for name, unit, kind in told}
 
 
 def known_flags():

@@ -53,7 +53,7 @@ fn warm_up(runtime: &mut JsRuntimeForSnapshot) {
             *request.uri_mut() = "http://localhost/path?name=value".parse().expect("a URL");
             request.headers_mut().insert("accept", "*/*".parse().expect("a value"));
             let (waiter, answer) = tokio::sync::oneshot::channel();
-            skep_web::events::begin_fetch(&mut state, EventId(event), request, waiter);
+            skep_web::events::begin_fetch(&mut state, EventId(event), Box::new(request), waiter);
             answer
         })
     };

@@ -85,6 +85,11 @@ impl Certificate {
     }
 }
 
+/// From when to when a certificate in DER is valid. Nothing if it is none.
+pub fn validity(der: &[u8]) -> Option<Range<SystemTime>> {
+    yasna::parse_der(der, fields).ok().map(|fields| fields.validity)
+}
+
 /// A number from 0 to 1. The standard library seeds its hashers from the system's random numbers; nothing secret depends on it.
 pub(crate) fn chance() -> f64 {
     f64::from(RandomState::new().build_hasher().finish() as u32) / f64::from(u32::MAX)

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -206,6 +207,13 @@ impl Certificates {
     pub fn http_challenge(&self, host: &str, path: &str) -> Option<String> {
         let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
         self.pending.http(&host_name(host)?, path)
+    }
+
+    /// The hosts that are known and have a certificate, and from when to when it is valid.
+    pub fn validities(&self) -> Vec<(String, Range<SystemTime>)> {
+        let hosts = self.held.pin();
+        let known = hosts.iter().filter(|(host, _)| (self.known)(host));
+        known.map(|(host, held)| (host.clone(), held.certificate.validity.clone())).collect()
     }
 
     fn of(&self, host: &str) -> Option<Arc<Held>> {

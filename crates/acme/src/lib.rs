@@ -21,6 +21,7 @@ mod proof;
 mod settings;
 mod transport;
 
+pub use certificate::validity;
 pub use certificates::{Certificates, Known, SetupError, Tell, Waiting};
 pub use event::Event;
 pub use pending::ACME_TLS;

@@ -8,6 +8,7 @@ mod logs;
 mod master_key;
 mod records;
 mod secrets;
+mod status;
 mod triggers;
 mod usage;
 mod versions;
@@ -38,6 +39,7 @@ pub use records::{
     Account, Annotations, CronRun, CustomDomain, Deployment, Domain, Proof, Route, Schedule, SecretName, Share, Token,
     TokenStatus, User, Version, VersionMetadata, WorkerAddress, Zone,
 };
+pub use status::{Alert, Check, Node, Status};
 pub use usage::{Span, Usage, Verification};
 pub use workers::Worker;
 

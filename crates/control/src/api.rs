@@ -1,6 +1,7 @@
 //! The endpoints, by what they are about.
 
 mod addresses;
+mod analytics;
 mod assets;
 mod billing;
 mod crons;
@@ -17,6 +18,7 @@ mod secrets;
 mod services;
 mod settings;
 mod shapes;
+mod status;
 mod tails;
 mod usage;
 mod user;
@@ -46,6 +48,8 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         domains::endpoints(),
         logs::endpoints(),
         usage::endpoints(),
+        analytics::endpoints(),
+        status::endpoints(),
         billing::endpoints(),
     ]
     .concat()

@@ -12,12 +12,14 @@ mod api;
 mod call;
 mod endpoint;
 mod error;
+mod insight;
 mod openapi;
 mod runtime;
 mod server;
 mod upload;
 
 pub use endpoint::{Access, Endpoint};
+pub use insight::{Analytics, CheckStatus, Doing, Insights, Moment, NodeStatus, Status, StatusAlert, StatusKind};
 pub use openapi::document;
 pub use runtime::{
     Bills, Checking, Crons, Invoiced, Owner, Preparation, Proofs, Ran, Reading, Rotated, Rotating, RotationError,

@@ -13,6 +13,8 @@ use skep_store::{Actor, Resealed, Timestamp};
 use skep_worker::Version;
 use uuid::Uuid;
 
+use crate::insight::Insights;
+
 /// Those who run Workers, as far as the control plane needs them.
 pub struct Runtime {
     /// Starts what is uploaded.
@@ -29,6 +31,8 @@ pub struct Runtime {
     pub bills: Box<dyn Bills>,
     /// Events that are kept, if any are.
     pub logs: Option<Logs>,
+    /// How Workers do.
+    pub insights: Box<dyn Insights>,
 }
 
 /// What is known of a version that was started once.

@@ -66,10 +66,7 @@ impl Origin {
     }
 
     /// What a request is refused for, or the request with an absolute URI and a bounded body, and its name.
-    pub(crate) fn accept(
-        &self,
-        incoming: http::Request<Incoming>,
-    ) -> Result<(Request, Option<HeaderValue>), Refused> {
+    pub(crate) fn accept(&self, incoming: http::Request<Incoming>) -> Result<(Request, Option<HeaderValue>), Refused> {
         let (mut parts, body) = incoming.into_parts();
         let scheme = self.scheme(&mut parts);
         parts.uri = self.absolute_uri(&parts, scheme)?;

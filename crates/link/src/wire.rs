@@ -298,6 +298,8 @@ pub struct Usage {
     pub more_isolates: u64,
     /// Memory of the process in bytes.
     pub memory: u64,
+    /// Requests that were refused because what may be used was used.
+    pub refused: u64,
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 mod advisor;
 mod books;
 mod invoice;
+mod latency;
 mod ledger;
 mod money;
 mod month;
@@ -21,6 +22,7 @@ mod usage;
 pub use advisor::{BreakEven, Comparison, Cost, LimitKind, Observed, Offer, Vm, VmOffer, compare};
 pub use books::{Books, Measure, MeasureKind, Standing, Verdict};
 pub use invoice::{Billing, DayShare, Invoice, InvoiceState, WorkerShare};
+pub use latency::Latency;
 pub use ledger::{Damage, Ledger, LedgerError, Minute, Verification, verify};
 pub use month::{Month, MonthError};
 pub use plan::{
@@ -31,4 +33,4 @@ pub use price::{Charge, Line, LineKind, Totals};
 pub use report::{By, Question, Report, Reporter, Row};
 pub use tally::{Event, Meter, Tally};
 pub use terms::{Beyond, SpendCap, Terms, TermsError, WorkerTerms};
-pub use usage::{Batch, Entry, Kind, Usage};
+pub use usage::{Batch, Counted, Entry, Kind, Usage};

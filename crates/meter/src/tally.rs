@@ -8,7 +8,8 @@ use std::time::Duration;
 use skep_worker::Outcome;
 use uuid::Uuid;
 
-use crate::{Batch, Entry, Kind, Usage};
+use crate::latency::Latencies;
+use crate::{Batch, Counted, Entry, Kind, Latency, Usage};
 
 /// Entries in one batch: what is more comes with the next one.
 const MOST_ENTRIES: usize = 20_000;
@@ -30,6 +31,8 @@ pub struct Event {
     pub bytes_out: u64,
     /// Requests that it made.
     pub subrequests: u32,
+    /// Whether its answer had a status of 500 or more, and nothing else was wrong with it.
+    pub server_error: bool,
 }
 
 /// What one version has used. Counting takes no lock, and allocates only for the first event that ends in a new way.
@@ -55,6 +58,7 @@ struct Counts {
     bytes_out: AtomicU64,
     subrequests: AtomicU64,
     cold_starts: AtomicU64,
+    latencies: Latencies,
 }
 
 fn whole(duration: u128) -> u64 {
@@ -107,6 +111,7 @@ impl Tally {
         add(&counts.bytes_in, event.bytes_in);
         add(&counts.bytes_out, event.bytes_out);
         add(&counts.subrequests, event.subrequests.into());
+        counts.latencies.add(wall, event.server_error);
     }
 
     /// An isolate had to be started for an event.
@@ -121,14 +126,14 @@ pub struct Meter {
     process: Uuid,
     tallies: Mutex<HashMap<Uuid, Told>>,
     /// The batch that was made last, until it is known to have arrived.
-    pending: Mutex<(u64, Option<Batch>)>,
+    pending: Mutex<(u64, Option<Counted>)>,
 }
 
 /// A tally, and what of it is in batches.
 #[derive(Debug)]
 struct Told {
     tally: Arc<Tally>,
-    told: HashMap<(Kind, Outcome), Usage>,
+    told: HashMap<(Kind, Outcome), (Usage, Latency)>,
 }
 
 impl Default for Meter {
@@ -138,8 +143,11 @@ impl Default for Meter {
 }
 
 impl Meter {
-    /// Where what a version uses is counted.
+    /// Where what a version uses is counted. What the platform runs for itself has no account: it is counted, and told nobody.
     pub fn tally(&self, account: &str, worker: &str, version: Uuid) -> Arc<Tally> {
+        if account.is_empty() {
+            return Arc::new(Tally::new(account, worker, version));
+        }
         let mut tallies = lock(&self.tallies);
         let told = tallies
             .entry(version)
@@ -149,30 +157,30 @@ impl Meter {
 
     /// What is to be told: the batch that was made last, if nobody has said that it arrived, or what was counted since. Nothing if
     /// nothing was. There is one batch under way at a time, so that none is counted twice and none is missing.
-    pub fn batch(&self) -> Option<Batch> {
+    pub fn batch(&self) -> Option<Counted> {
         let mut pending = lock(&self.pending);
-        let (number, batch) = &mut *pending;
-        if batch.is_none() {
-            let entries = self.since();
+        let (number, counted) = &mut *pending;
+        if counted.is_none() {
+            let (entries, latencies): (Vec<_>, Vec<_>) = self.since().into_iter().unzip();
             if entries.is_empty() {
                 return None;
             }
             *number += 1;
-            *batch = Some(Batch { process: self.process, number: *number, entries });
+            *counted = Some(Counted { batch: Batch { process: self.process, number: *number, entries }, latencies });
         }
-        batch.clone()
+        counted.clone()
     }
 
     /// The batch of this number has arrived.
     pub fn arrived(&self, number: u64) {
         let mut pending = lock(&self.pending);
-        if pending.1.as_ref().is_some_and(|batch| batch.number == number) {
+        if pending.1.as_ref().is_some_and(|counted| counted.batch.number == number) {
             pending.1 = None;
         }
     }
 
     /// What was counted since this was called last. Tallies that nobody has any more, and that are told, go.
-    fn since(&self) -> Vec<Entry> {
+    fn since(&self) -> Vec<(Entry, Latency)> {
         let mut entries = Vec::new();
         lock(&self.tallies).retain(|_, told| {
             // Who counts has the tally: nothing can come after this is seen.
@@ -190,22 +198,24 @@ impl Meter {
 }
 
 impl Told {
-    fn since(&mut self, entries: &mut Vec<Entry>) {
+    fn since(&mut self, entries: &mut Vec<(Entry, Latency)>) {
         for kind in Kind::ALL {
             for outcome in Outcome::ALL {
                 let cell = kind as usize * Outcome::ALL.len() + outcome as usize;
                 let Some(counts) = self.tally.counts[cell].get() else { continue };
-                let now = counts.read();
-                let usage = now - self.told.insert((kind, outcome), now).unwrap_or_default();
-                if !usage.is_empty() {
-                    entries.push(Entry {
+                let now = (counts.read(), counts.latencies.read());
+                let before = self.told.insert((kind, outcome), now).unwrap_or_default();
+                let (usage, latency) = (now.0 - before.0, now.1 - before.1);
+                if !usage.is_empty() || !latency.is_empty() {
+                    let entry = Entry {
                         account: self.tally.account.to_string(),
                         worker: self.tally.worker.to_string(),
                         version: self.tally.version,
                         kind,
                         outcome,
                         usage,
-                    });
+                    };
+                    entries.push((entry, latency));
                 }
             }
         }

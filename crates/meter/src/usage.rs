@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use skep_worker::Outcome;
 use uuid::Uuid;
 
+use crate::Latency;
+
 /// What was used for. Which of them cost something, a plan says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -126,4 +128,13 @@ pub struct Batch {
     pub number: u64,
     /// What was counted.
     pub entries: Vec<Entry>,
+}
+
+/// A batch, and what is told beside it and not billed: it crosses between processes, and is not written down.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counted {
+    /// What is billed.
+    pub batch: Batch,
+    /// How long the events of each of its entries took, in the same order.
+    pub latencies: Vec<Latency>,
 }

@@ -39,6 +39,7 @@ pub struct Gates {
     /// Whether there is any: all that most requests look at.
     any: AtomicBool,
     all: ArcSwapOption<HashMap<Named, Arc<Closed>>>,
+    refused: AtomicU64,
 }
 
 impl Gates {
@@ -72,10 +73,17 @@ impl Gates {
         let Some(gates) = gates.as_deref() else { return Ok(()) };
         for key in [(Arc::clone(account), None), (Arc::clone(account), Some(Arc::clone(worker)))] {
             if let Some(closed) = gates.get(&key) {
-                closed.pass()?;
+                closed.pass().inspect_err(|_| {
+                    self.refused.fetch_add(1, Ordering::Relaxed);
+                })?;
             }
         }
         Ok(())
+    }
+
+    /// Requests that were refused since the process began.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 }
 

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use papaya::HashMap;
 use futures_util::future::{Either, ready};
+use papaya::HashMap;
 use skep_assets::{Answer, AssetHash, Contents, Encoding, Reading, Script, Server, Site};
 use skep_exchange::{Failure, Request, Response};
 use skep_isolate::{CacheStore, Code, MemoryCache, Options, Rates, Slot, Witness};
@@ -477,6 +477,7 @@ fn count_asset(tally: &Tally, response: &Response, begun: Instant) {
         bytes_in: 0,
         bytes_out: http_body::Body::size_hint(response.body()).exact().unwrap_or(0),
         subrequests: 0,
+        server_error: response.status().is_server_error(),
     });
 }
 

@@ -126,6 +126,7 @@ impl Calls {
             cold_start_time: usage.starts.cold_time,
             more_isolates: usage.starts.more,
             memory: machine::memory(),
+            refused: self.pool.gates().refused(),
         }
     }
 }

@@ -239,6 +239,7 @@ impl Observer for Watch {
             bytes_in: record.bytes_in,
             bytes_out: record.bytes_out,
             subrequests: record.subrequests,
+            server_error: server_error && record.outcome == Outcome::Ok,
         });
         let interest = &self.watched.interest;
         let Some(details) = &mut record.details else { return };

@@ -43,9 +43,9 @@ impl Metering {
     /// time, and has the same number then.
     async fn tell(&self) -> bool {
         let _telling = self.telling.lock().await;
-        let Some(batch) = self.meter.batch() else { return true };
-        if self.supervisor.call::<()>("metered", &batch).await.is_ok() {
-            self.meter.arrived(batch.number);
+        let Some(counted) = self.meter.batch() else { return true };
+        if self.supervisor.call::<()>("metered", &counted).await.is_ok() {
+            self.meter.arrived(counted.batch.number);
         }
         false
     }

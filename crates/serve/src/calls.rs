@@ -1,23 +1,32 @@
 //! What those who run Workers want of this process.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::StatusCode;
 use skep_exchange::{Body, Request, Response};
 use skep_gateway::{Answering, Handler};
 use skep_link::answer;
-use skep_link::wire::Seen;
+use skep_link::wire::{Opened, Seen};
+use skep_meter::Counted;
 use skep_observe::Tails;
 use skep_pool::Source as _;
+use uuid::Uuid;
 
+use crate::canary::Canary;
 use crate::metering::Metering;
+use crate::series::Series;
 use crate::source::Stored;
 
 /// Answers them.
 pub(crate) struct Calls {
     pub(crate) source: Arc<Stored>,
+    pub(crate) canary: Arc<Canary>,
     pub(crate) tails: Tails,
     pub(crate) metering: Arc<Metering>,
+    pub(crate) series: Arc<Series>,
+    /// Events that somebody watched and that found no room in their process.
+    pub(crate) missed: Arc<AtomicU64>,
 }
 
 /// The same, for many connections.
@@ -36,7 +45,7 @@ impl Handler for Shared {
 impl Calls {
     async fn answer(&self, name: &str, body: Body) -> Response {
         match name {
-            "version" => answer(body, async |(worker, version)| self.source.opened(worker, version).await).await,
+            "version" => answer(body, async |(worker, version)| self.version(worker, version).await).await,
             "preview" => answer(body, async |preview| self.source.previewed(preview).await).await,
             "asset" => {
                 let found =
@@ -50,7 +59,7 @@ impl Calls {
                 };
                 answer(body, see).await
             }
-            "metered" => answer(body, async |batch| self.metering.take(batch).await).await,
+            "metered" => answer(body, async |counted| self.counted(counted).await).await,
             _ => {
                 let mut response = Response::new(Body::full("there is no such call"));
                 *response.status_mut() = StatusCode::NOT_FOUND;
@@ -59,9 +68,23 @@ impl Calls {
         }
     }
 
+    async fn version(&self, worker: Uuid, version: Uuid) -> Result<Option<Opened>, String> {
+        match self.canary.version(worker, version).await {
+            Some(opened) => opened.map(Some),
+            None => self.source.opened(worker, version).await,
+        }
+    }
+
+    /// Takes what was counted. How Workers do is seen also while nothing can be written down.
+    async fn counted(&self, counted: Counted) -> Result<(), String> {
+        self.series.take(&counted);
+        self.metering.take(counted.batch).await
+    }
+
     fn see(&self, events: Vec<Seen>) {
         for Seen { account, source, record, missed } in events {
             let channel = self.tails.channel(&account, &source.worker);
+            self.missed.fetch_add(missed, Ordering::Relaxed);
             channel.missed(missed);
             channel.send(&source, record);
         }

@@ -3,7 +3,9 @@
 //! Who may have a certificate is what the directory knows. A preview's host names a version, and only the store knows whether there is
 //! one: it is asked before the first order, so that nobody orders certificates for names that he makes up.
 
+use std::ops::Range;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use papaya::HashSet;
 use rustls::client::verify_server_name;
@@ -88,6 +90,37 @@ impl Certify for OnDemand {
 
     fn resolver(&self) -> Arc<dyn ResolvesServerCert> {
         Arc::clone(&self.certificates) as Arc<dyn ResolvesServerCert>
+    }
+}
+
+/// From when to when certificates are valid.
+pub(crate) struct Expiries {
+    /// Of the certificate from files: its file's name. It was read at the start, and is served until the next one.
+    given: Option<(String, Range<SystemTime>)>,
+    on_demand: Option<Arc<OnDemand>>,
+}
+
+impl Expiries {
+    /// Of the certificates that are served.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub(crate) fn new(settings: &Settings, on_demand: Option<Arc<OnDemand>>) -> Result<Self, ServeError> {
+        let given = match &settings.tls {
+            Some((chain, key)) => {
+                let certified = skep_gateway::certified_key(chain, key)?;
+                let validity = certified.cert.first().and_then(|der| skep_acme::validity(der));
+                validity.map(|validity| (chain.display().to_string(), validity))
+            }
+            None => None,
+        };
+        Ok(Self { given, on_demand })
+    }
+
+    /// Of each host or file, from when to when its certificate is valid.
+    pub(crate) fn all(&self) -> Vec<(String, Range<SystemTime>)> {
+        let ordered = self.on_demand.as_ref().map(|on_demand| on_demand.certificates.validities());
+        self.given.iter().cloned().chain(ordered.unwrap_or_default()).collect()
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use skep_deliver::{
     Alert, ConfigError, Destination, ExportConfig, Item, Limits, Message, Outbox, OutboxError, Senders, UsageExporter,
-    Window,
+    Waiting, Window,
 };
 use skep_meter::{Ledger, LedgerError, Totals};
 use skep_outbound::{AddressPolicy, Client};
@@ -102,6 +102,11 @@ impl Delivery {
         };
         // It only fails when the platform stops.
         drop(tokio::task::spawn_blocking(put).await);
+    }
+
+    /// What waits to be delivered, by destination.
+    pub(crate) fn waiting(&self) -> Vec<Waiting> {
+        self.outbox.waiting()
     }
 
     /// Exports what was used in each hour that is over, for ever.

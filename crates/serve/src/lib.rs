@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod calls;
+mod canary;
 mod certificates;
 mod consumers;
 mod cron;
@@ -14,6 +15,7 @@ mod delivery;
 mod dispatch;
 mod eyes;
 mod first;
+mod health;
 mod kept;
 mod listeners;
 mod machine;
@@ -24,6 +26,7 @@ mod plain;
 mod promote;
 mod proof;
 mod runtimes;
+mod series;
 mod service;
 mod settings;
 mod source;
@@ -48,25 +51,28 @@ use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
 use crate::calls::Calls;
-use crate::certificates::OnDemand;
+use crate::canary::Canary;
+use crate::certificates::{Expiries, OnDemand};
 use crate::consumers::Consumers;
 use crate::delivery::Delivery;
 use crate::dispatch::Dispatch;
 use crate::eyes::Eyes;
-use crate::first::Admin;
+use crate::first::{Admin, failed};
+use crate::health::{Health, Watch};
 use crate::listeners::{Handlers, Sockets};
 use crate::master_key::Keeper;
 use crate::metering::{Metering, OfLedger};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Watched};
 use crate::plain::Plain;
 use crate::runtimes::{Doors, Runtimes};
+use crate::series::Series;
 use crate::source::Stored;
 
 pub use delivery::{DeliveryError, DeliverySettings};
 pub use first::lock;
 pub use metering::PlansError;
 pub use service::{Service, ServiceError};
-pub use settings::{Given, LogSettings, MasterKey, Settings, SettingsError};
+pub use settings::{Given, HealthSettings, LogSettings, MasterKey, Settings, SettingsError};
 
 /// The least threads there are.
 const THREADS: usize = 2;
@@ -191,6 +197,12 @@ async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), Se
     let delivery = Delivery::start(&settings.delivery, &settings.data_dir, Arc::clone(&tell))?;
     runtimes.tell_people(&delivery);
     let metering = Metering::open(settings, store.clone(), Arc::clone(&runtimes), &delivery, &tell).await?;
+    let source = Arc::new(Stored(store.clone()));
+    let on_demand = match &settings.acme {
+        Some(acme) => Some(OnDemand::new(acme, settings, &directory, Arc::clone(&source), &tell)?),
+        None => None,
+    };
+    let (series, missed) = (Series::new(settings.metrics_workers), Arc::default());
     let (changed, listening) = (Arc::new(Notify::new()), Arc::clone(&runtimes));
     let notifying = Arc::clone(&changed);
     let listener = move |changes: &[Change]| {
@@ -198,6 +210,22 @@ async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), Se
         notifying.notify_one();
     };
     store.subscribe(listener).await?;
+    let canary = Arc::new(Canary::new(store.clone()));
+    let parts = health::Parts {
+        settings: settings.health.clone(),
+        data_dir: settings.data_dir.clone(),
+        address: base(settings, &addresses),
+        memory_limit: settings.capacity.memory,
+        store: store.clone(),
+        runtimes: Arc::clone(&runtimes),
+        series: Arc::clone(&series),
+        metering: Arc::clone(&metering),
+        delivery: Arc::clone(&delivery),
+        canary: Arc::clone(&canary),
+        expiries: Expiries::new(settings, on_demand.clone())?,
+        tell: Arc::clone(&tell),
+    };
+    let health = Health::new(parts).map_err(failed(&settings.data_dir))?;
     let runtime = skep_control::Runtime {
         trials: Box::new(trial::Elsewhere(Arc::clone(&runtimes))),
         crons: Box::new(cron::ByHand { runtimes: Arc::clone(&runtimes), directory: Arc::clone(&directory) }),
@@ -206,13 +234,20 @@ async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), Se
         tails: tails.clone(),
         bills: Box::new(OfLedger(Arc::clone(&metering))),
         logs,
+        insights: Box::new(Watch { series: Arc::clone(&series), health: Arc::clone(&health) }),
     };
     let control = Control::new(store.clone(), runtime, addresses.clone());
     let dispatch = Arc::new(Dispatch { control, directory: Arc::clone(&directory), runtimes: Arc::clone(&runtimes) });
-    let source = Arc::new(Stored(store.clone()));
     let running = {
         let limits = ServerLimits { request_body: LARGEST_CALL, ..ServerLimits::default() };
-        let calls = Calls { source: Arc::clone(&source), tails: tails.clone(), metering: Arc::clone(&metering) };
+        let calls = Calls {
+            source,
+            canary,
+            tails: tails.clone(),
+            metering: Arc::clone(&metering),
+            series: Arc::clone(&series),
+            missed: Arc::clone(&missed),
+        };
         let doors = Doors {
             requests: Server::new(dispatch::OfRuntimes(Arc::clone(&dispatch)), ServerLimits::default()).connections(),
             calls: Server::new(calls::Shared(Arc::new(calls)), limits).connections(),
@@ -220,11 +255,16 @@ async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), Se
         tokio::spawn(Arc::clone(&runtimes).run(doors, waiting))
     };
 
-    let on_demand = match &settings.acme {
-        Some(acme) => Some(OnDemand::new(acme, settings, &directory, source, &tell)?),
-        None => None,
-    };
-    let metrics = Arc::new(Metrics::new(Arc::clone(&runtimes), Arc::clone(&directory), settings.capacity.memory));
+    let metrics = Arc::new(Metrics::new(Watched {
+        runtimes: Arc::clone(&runtimes),
+        directory: Arc::clone(&directory),
+        memory_limit: settings.capacity.memory,
+        series,
+        metering: Arc::clone(&metering),
+        delivery: Arc::clone(&delivery),
+        missed,
+        health: Arc::clone(&health),
+    }));
     let plain = Arc::new(Plain { certificates: on_demand.clone(), port: addresses.port });
     let (stop, stopped) = watch::channel(false);
     let handlers = Handlers { dispatch, plain, metrics: Arc::clone(&metrics) };
@@ -243,6 +283,7 @@ async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), Se
         }
     });
     let eyes = Eyes::new(tails, Arc::clone(&runtimes));
+    tokio::spawn(health.run());
     tokio::spawn(Arc::clone(&metering).tend());
     tokio::spawn(Arc::clone(&metering).look());
     tokio::spawn(delivery.export(Arc::clone(metering.ledger())));
@@ -313,6 +354,16 @@ fn outbound(settings: &Settings) -> Client {
     Client::new(policy, Handle::current())
 }
 
+/// The port as it is in addresses.
+fn port(addresses: &Addresses) -> String {
+    addresses.port.map(|port| format!(":{port}")).unwrap_or_default()
+}
+
+/// Where the platform answers.
+fn base(settings: &Settings, addresses: &Addresses) -> String {
+    format!("{}://{}{}", addresses.scheme, settings.domain, port(addresses))
+}
+
 fn announce(
     settings: &Settings,
     addresses: &Addresses,
@@ -321,8 +372,8 @@ fn announce(
     begun: Instant,
     tell: &Tell,
 ) {
-    let port = addresses.port.map(|port| format!(":{port}")).unwrap_or_default();
-    let base = format!("{}://{}{port}", addresses.scheme, settings.domain);
+    let port = port(addresses);
+    let base = base(settings, addresses);
     tell(&format!("Ready on {base} ({} ms), {} Workers", begun.elapsed().as_millis(), directory.len()));
     tell(&format!("Workers answer at {}://<worker>.{}.{}{port}", addresses.scheme, admin.subdomain, settings.domain));
     if admin.is_new {

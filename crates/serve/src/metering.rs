@@ -2,6 +2,7 @@
 
 mod accounts;
 mod bills;
+mod health;
 mod plans;
 
 use std::collections::{BTreeSet, HashMap};
@@ -21,6 +22,7 @@ use crate::settings::Settings;
 use crate::{ServeError, Tell};
 
 pub(crate) use bills::OfLedger;
+pub(crate) use health::Health;
 pub use plans::PlansError;
 
 /// The ledger's folder, in the data directory.
@@ -47,6 +49,7 @@ pub(crate) struct Metering {
     state: Mutex<State>,
     /// When it was told last that it cannot be written down. Nothing while it can.
     failing: Mutex<Option<Instant>>,
+    counts: health::Counts,
 }
 
 #[derive(Default)]
@@ -103,6 +106,7 @@ impl Metering {
             default: settings.plan.clone(),
             state: Mutex::new(State { books, ..State::default() }),
             failing: Mutex::default(),
+            counts: health::Counts::new(settings.data_dir.join(FOLDER)),
         });
         metering.read_agreements().await?;
         Ok(metering)
@@ -129,6 +133,7 @@ impl Metering {
         if !written? {
             return Ok(());
         }
+        self.counts.taken();
         let accounts: BTreeSet<&str> = batch.entries.iter().map(|entry| &*entry.account).collect();
         let mut state = self.state();
         let minute = Minute::of(now);
@@ -244,6 +249,7 @@ impl Metering {
     pub(crate) async fn tend(self: Arc<Self>) {
         match self.with_ledger(Ledger::verify).await {
             Ok(verification) => {
+                self.counts.damaged(verification.damages.len());
                 for damage in verification.damages.iter().take(MOST_TOLD) {
                     (self.tell)(&format!("The ledger of usage is damaged: {damage}. Everything else is read"));
                 }

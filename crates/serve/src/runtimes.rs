@@ -241,8 +241,14 @@ impl Runtimes {
             sum.cold_start_time += usage.cold_start_time;
             sum.more_isolates += usage.more_isolates;
             sum.memory += usage.memory;
+            sum.refused += usage.refused;
         }
-        (sum, told.len(), self.restarts.load(Ordering::Relaxed))
+        (sum, told.len(), self.deaths())
+    }
+
+    /// How many processes died since the start.
+    pub(crate) fn deaths(&self) -> u64 {
+        self.restarts.load(Ordering::Relaxed)
     }
 
     /// Serves all Workers, until [`Self::stop`].

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -29,8 +30,40 @@ const LOGS_DAYS: u64 = 7;
 const DAY: u64 = 24 * 3600;
 /// Events of a Worker that are gathered in a second: to gather them takes one core about 1 % of its time.
 const EVENTS_PER_SECOND: u32 = 400;
+/// The seconds that may be looked back.
+const ALERT_WINDOWS: RangeInclusive<u64> = 10..=3600;
 /// The folder of certificates, in the data directory.
 const CERTIFICATES: &str = "certificates";
+
+/// When something is worth a word to who runs the platform.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthSettings {
+    /// How this node is called, if not as the machine.
+    pub node_name: Option<String>,
+    /// The part of the disk that is to be free.
+    pub disk_percent: u64,
+    /// Bytes that are to be free, whatever part that is.
+    pub disk_bytes: u64,
+    /// The part of a Worker's requests that may fail.
+    pub errors_percent: u64,
+    /// The least requests of which that is said.
+    pub errors_requests: u64,
+    /// How far is looked back, for failed requests and for processes that died.
+    pub window: Duration,
+}
+
+impl Default for HealthSettings {
+    fn default() -> Self {
+        Self {
+            node_name: None,
+            disk_percent: 10,
+            disk_bytes: 1 << 30,
+            errors_percent: 10,
+            errors_requests: 50,
+            window: Duration::from_secs(300),
+        }
+    }
+}
 
 /// How the platform is run.
 #[derive(Debug)]
@@ -67,6 +100,10 @@ pub struct Settings {
     pub capacity: Capacity,
     /// Hosts and ports where metrics and health are told, over plain HTTP.
     pub listen_metrics: Vec<(String, u16)>,
+    /// Workers that have metrics of their own; all others are told together.
+    pub metrics_workers: usize,
+    /// When something is worth a word.
+    pub health: HealthSettings,
     /// Whether processes that run Workers give up what they do not need.
     pub sandbox: bool,
     /// The folder of plans, beside those of the program.
@@ -181,6 +218,18 @@ pub struct Given {
     pub isolates_per_account: Option<usize>,
     /// `--listen-metrics`
     pub listen_metrics: Option<Vec<String>>,
+    /// `--metrics-workers`
+    pub metrics_workers: Option<usize>,
+    /// `--node-name`
+    pub node_name: Option<String>,
+    /// `--alert-disk-percent`
+    pub alert_disk_percent: Option<u64>,
+    /// `--alert-errors-percent`
+    pub alert_errors_percent: Option<u64>,
+    /// `--alert-errors-requests`
+    pub alert_errors_requests: Option<u64>,
+    /// `--alert-window-seconds`
+    pub alert_window_seconds: Option<u64>,
     /// `--sandbox`
     pub sandbox: Option<bool>,
     /// `--plans`
@@ -246,6 +295,12 @@ impl Given {
             isolates_per_worker: self.isolates_per_worker.or(other.isolates_per_worker),
             isolates_per_account: self.isolates_per_account.or(other.isolates_per_account),
             listen_metrics: self.listen_metrics.or(other.listen_metrics),
+            metrics_workers: self.metrics_workers.or(other.metrics_workers),
+            node_name: self.node_name.or(other.node_name),
+            alert_disk_percent: self.alert_disk_percent.or(other.alert_disk_percent),
+            alert_errors_percent: self.alert_errors_percent.or(other.alert_errors_percent),
+            alert_errors_requests: self.alert_errors_requests.or(other.alert_errors_requests),
+            alert_window_seconds: self.alert_window_seconds.or(other.alert_window_seconds),
             sandbox: self.sandbox.or(other.sandbox),
             plans: self.plans.or(other.plans),
             plan: self.plan.or(other.plan),
@@ -267,6 +322,7 @@ impl Given {
     pub fn resolve(self, master_key: Option<Secret>, former: Vec<Secret>) -> Result<Settings, SettingsError> {
         let data_dir = self.data_dir.clone().unwrap_or_else(|| PathBuf::from("skep-data"));
         let acme = self.acme(&data_dir)?;
+        let health = self.health()?;
         let listen = addresses(self.listen.as_deref().unwrap_or(&["127.0.0.1:8787".to_owned()]))?;
         let listen_metrics = addresses(self.listen_metrics.as_deref().unwrap_or_default())?;
         let listen_http = addresses(self.listen_http.as_deref().unwrap_or_default())?;
@@ -333,6 +389,8 @@ impl Given {
             allow_loopback: self.allow_loopback.unwrap_or(false),
             capacity,
             listen_metrics,
+            metrics_workers: self.metrics_workers.unwrap_or(100),
+            health,
             sandbox: self.sandbox.unwrap_or(true),
             plans: self.plans,
             plan: self.plan.unwrap_or_else(|| skep_meter::SELF_HOSTED.to_owned()),
@@ -348,6 +406,28 @@ impl Given {
 }
 
 impl Given {
+    /// When something is worth a word.
+    fn health(&self) -> Result<HealthSettings, SettingsError> {
+        let defaults = HealthSettings::default();
+        let health = HealthSettings {
+            node_name: self.node_name.clone(),
+            disk_percent: self.alert_disk_percent.unwrap_or(defaults.disk_percent),
+            errors_percent: self.alert_errors_percent.unwrap_or(defaults.errors_percent),
+            errors_requests: self.alert_errors_requests.unwrap_or(defaults.errors_requests).max(1),
+            window: self.alert_window_seconds.map_or(defaults.window, Duration::from_secs),
+            ..defaults
+        };
+        if health.disk_percent > 100 || health.errors_percent > 100 {
+            let message = "alert_disk_percent and alert_errors_percent are parts of a hundred: give a number up to 100";
+            return Err(SettingsError::Value(message.to_owned()));
+        }
+        if !ALERT_WINDOWS.contains(&health.window.as_secs()) {
+            let message = "alert_window_seconds is from 10 to 3600: what is older than an hour is not known any more";
+            return Err(SettingsError::Value(message.to_owned()));
+        }
+        Ok(health)
+    }
+
     /// How certificates are ordered, if they are.
     fn acme(&self, data_dir: &Path) -> Result<Option<skep_acme::Settings>, SettingsError> {
         let Some(directory) = &self.acme_directory else {
@@ -446,6 +526,8 @@ mod tests {
         let wrong = |given: Given| given.resolve(None, Vec::new()).expect_err("refused").to_string();
         assert!(wrong(Given { listen: Some(vec!["8787".to_owned()]), ..Given::default() }).contains("127.0.0.1:8787"));
         assert!(wrong(Given { tls_key: Some(PathBuf::from("k")), ..Given::default() }).contains("give both"));
+        assert!(wrong(Given { alert_disk_percent: Some(101), ..Given::default() }).contains("up to 100"));
+        assert!(wrong(Given { alert_window_seconds: Some(1), ..Given::default() }).contains("10 to 3600"));
         let plain = Given { listen_http: Some(vec!["127.0.0.1:80".to_owned()]), ..Given::default() };
         assert!(wrong(plain.clone()).contains("acme_directory"));
         assert!(

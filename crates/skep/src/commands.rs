@@ -25,6 +25,7 @@ pub(crate) mod runtime;
 pub(crate) mod secret;
 pub(crate) mod serve;
 pub(crate) mod service;
+pub(crate) mod status;
 pub(crate) mod tail;
 pub(crate) mod token;
 pub(crate) mod types;

@@ -12,8 +12,8 @@ use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcomm
 
 use crate::commands::{
     billing, completions, cron, delete, deploy, deployments, dev, domains, env, init, invoice, login, logout, logs,
-    man, master_key, open, rollback, routes, runtime, secret, serve, service, tail, token, types, usage, versions,
-    whoami,
+    man, master_key, open, rollback, routes, runtime, secret, serve, service, status, tail, token, types, usage,
+    versions, whoami,
 };
 
 /// A request is allocated on one thread and freed on another, which glibc's allocator is slow at.
@@ -47,13 +47,14 @@ enum Command {
     Logout(logout::Arguments),
     Whoami(whoami::Arguments),
     Logs(logs::Arguments),
+    Status(status::Arguments),
     Usage(usage::Arguments),
     Billing(billing::Arguments),
     Invoice(invoice::Arguments),
     Token(token::Arguments),
     MasterKey(master_key::Arguments),
     Env(env::Arguments),
-    Serve(serve::Arguments),
+    Serve(Box<serve::Arguments>),
     #[command(hide = true)]
     Runtime(runtime::Arguments),
     Service(service::Arguments),
@@ -85,13 +86,14 @@ fn main() -> ExitCode {
         Command::Logout(arguments) => logout::run(&arguments),
         Command::Whoami(arguments) => whoami::run(&arguments),
         Command::Logs(arguments) => logs::run(&arguments),
+        Command::Status(arguments) => status::run(&arguments),
         Command::Usage(arguments) => usage::run(&arguments),
         Command::Billing(arguments) => billing::run(&arguments),
         Command::Invoice(arguments) => invoice::run(&arguments),
         Command::Token(arguments) => token::run(&arguments),
         Command::MasterKey(arguments) => master_key::run(&arguments),
         Command::Env(arguments) => env::run(&arguments),
-        Command::Serve(arguments) => serve::run(arguments, begun),
+        Command::Serve(arguments) => serve::run(*arguments, begun),
         Command::Runtime(arguments) => runtime::run(&arguments),
         Command::Service(arguments) => service::run(arguments),
         Command::Types(arguments) => types::run(&arguments),

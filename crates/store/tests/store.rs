@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::json;
 use skep_store::{
     Account, Actor, Annotations, BindingRecord, Change, Content, MasterKeys, ModuleKind, NewDeployment, NewToken,
-    NewVersion, Permission, Share, Store, StoreError, StoredModule, Upload,
+    NewVersion, Node, Permission, Share, Store, StoreError, StoredModule, Upload,
 };
 use skep_worker::Secret;
 use tempfile::TempDir;
@@ -287,4 +287,23 @@ async fn a_database_that_another_process_holds_is_named_and_nothing_is_changed()
     let new = version(&site.store, "export default 1", Vec::new());
     site.store.commit_version(&actor, "hello", new, None).await.expect("committed");
     assert_eq!(*heard.lock().expect("a lock"), 1);
+}
+
+#[tokio::test]
+async fn nodes_say_that_they_are_there_and_are_forgotten_after_a_week() {
+    const DAY: i64 = 24 * 3600 * 1000;
+    let site = Site::new().await;
+    let node = |id: &str, last_heartbeat| Node {
+        id: id.to_owned(),
+        name: format!("node {id}"),
+        last_heartbeat,
+        cores: 2,
+        ..Node::default()
+    };
+    for beat in [node("b", DAY), node("a", 2 * DAY), node("b", 3 * DAY)] {
+        site.store.beat(&beat).await.expect("written");
+    }
+    assert_eq!(site.again().await.nodes().await.expect("nodes"), [node("a", 2 * DAY), node("b", 3 * DAY)]);
+    site.store.beat(&node("b", 10 * DAY)).await.expect("written");
+    assert_eq!(site.store.nodes().await.expect("nodes"), [node("b", 10 * DAY)]);
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use skep_control::{
-    Bills, Checking, Crons, Invoiced, Owner, Preparation, Proofs, Reading, Rotated, Rotating, RotationError, Rotations,
-    Running, Runtime, Stands, Started, Trial, Trials, Unproved,
+    Analytics, Bills, Checking, Crons, Insights, Invoiced, Owner, Preparation, Proofs, Reading, Rotated, Rotating,
+    RotationError, Rotations, Running, Runtime, Stands, Started, Status, Trial, Trials, Unproved,
 };
 use skep_meter::{
     Comparison, Month, Observed, Plan, Question, Report, Reporter, Standing, Terms, Totals, Verification, Vm, compare,
@@ -104,6 +104,19 @@ impl Bills for Unused {
     }
 }
 
+/// Sees nothing.
+struct Blind;
+
+impl Insights for Blind {
+    fn status(&self, _: &str, _: bool) -> Status {
+        Status::default()
+    }
+
+    fn analytics(&self, _: &str, _: Option<&str>, _: Duration) -> Analytics {
+        Analytics::default()
+    }
+}
+
 /// All of them, for a store.
 pub(crate) fn none(store: Store) -> Runtime {
     Runtime {
@@ -114,5 +127,6 @@ pub(crate) fn none(store: Store) -> Runtime {
         tails: Tails::start().expect("a thread"),
         bills: Box::new(Unused),
         logs: None,
+        insights: Box::new(Blind),
     }
 }

@@ -7,7 +7,7 @@ use skep_worker::Outcome;
 use uuid::Uuid;
 
 use super::{Event, Meter};
-use crate::{Kind, Usage};
+use crate::{Counted, Kind, Usage};
 
 fn event(kind: Kind, outcome: Outcome) -> Event {
     Event {
@@ -18,6 +18,7 @@ fn event(kind: Kind, outcome: Outcome) -> Event {
         bytes_in: 3,
         bytes_out: 5,
         subrequests: 2,
+        server_error: false,
     }
 }
 
@@ -30,9 +31,11 @@ fn what_was_counted_is_told_once() {
     tally.count(&event(Kind::Fetch, Outcome::Ok));
     tally.count(&event(Kind::Scheduled, Outcome::Exception));
     let first = meter.batch().expect("a batch");
-    assert_eq!((first.number, first.entries.len()), (1, 2));
+    assert_eq!((first.batch.number, first.batch.entries.len()), (1, 2));
+    let in_buckets = |entry: usize| first.latencies[entry].counts[..5].to_vec();
+    assert_eq!((in_buckets(0), in_buckets(1)), (vec![0, 0, 0, 2, 0], vec![0, 0, 0, 1, 0]));
     assert_eq!(
-        first.entries[0].usage,
+        first.batch.entries[0].usage,
         Usage {
             requests: 2,
             // Two halves of a microsecond make a whole one.
@@ -51,9 +54,9 @@ fn what_was_counted_is_told_once() {
     assert_eq!(meter.batch(), Some(first));
     // Of another batch nothing is known.
     meter.arrived(7);
-    assert_eq!(meter.batch().expect("still the same").number, 1);
+    assert_eq!(meter.batch().expect("still the same").batch.number, 1);
     meter.arrived(1);
-    let second = meter.batch().expect("the rest");
+    let second = meter.batch().expect("the rest").batch;
     assert_eq!((second.number, second.entries[0].usage.requests), (2, 1));
     meter.arrived(2);
     assert_eq!(meter.batch(), None);
@@ -66,7 +69,7 @@ fn a_tally_that_nobody_has_goes_when_it_is_told() {
     assert!(Arc::ptr_eq(&tally, &meter.tally("account", "worker", Uuid::nil())));
     tally.count_cold_start(Kind::Fetch);
     drop(tally);
-    let batch = meter.batch().expect("a batch");
+    let batch = meter.batch().expect("a batch").batch;
     assert_eq!(batch.entries[0].usage, Usage { cold_starts: 1, ..Usage::default() });
     meter.arrived(batch.number);
     assert_eq!(meter.batch(), None);
@@ -83,10 +86,17 @@ fn what_threads_count_adds_up() {
             scope.spawn(move || (0..10_000).for_each(|_| tally.count(&event(Kind::Fetch, Outcome::Ok))));
         }
         while told < 40_000 {
-            let Some(batch) = meter.batch() else { continue };
+            let Some(Counted { batch, .. }) = meter.batch() else { continue };
             told += batch.entries.iter().map(|entry| entry.usage.requests).sum::<u64>();
             meter.arrived(batch.number);
         }
     });
     assert_eq!((told, meter.batch()), (40_000, None));
+}
+
+#[test]
+fn what_the_platform_runs_for_itself_is_told_nobody() {
+    let meter = Meter::default();
+    meter.tally("", "canary", Uuid::nil()).count(&event(Kind::Fetch, Outcome::Ok));
+    assert_eq!(meter.batch(), None);
 }

@@ -12,6 +12,8 @@ use skep_store::Change;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
+use crate::canary;
+
 /// Workers in one notice.
 const TOGETHER: usize = 1000;
 /// Notices in one call.
@@ -121,7 +123,8 @@ impl Feed {
             gate: Some(gate.clone()),
         });
         // There is room: nothing else is in the queue.
-        for notice in watched.chain(places).chain(gates) {
+        let own_worker = std::iter::once(Notice::Changes(vec![canary::change()]));
+        for notice in own_worker.chain(watched).chain(places).chain(gates) {
             queue.tell(&notice);
         }
         told.queues.insert(process, queue);

@@ -95,6 +95,9 @@ pub(crate) struct Arguments {
     /// An address where metrics and health are told, over plain HTTP; not for the public
     #[arg(long, value_name = "ADDRESS:PORT", env = "SKEP_LISTEN_METRICS", value_delimiter = ',')]
     listen_metrics: Option<Vec<String>>,
+    /// How many Workers have metrics of their own, the busiest; the others are told together, as the Worker "other" [default: 100]
+    #[arg(long, value_name = "NUMBER", env = "SKEP_METRICS_WORKERS")]
+    metrics_workers: Option<usize>,
     /// Whether processes that run Workers give up what they do not need: system calls, files, ports [default: true]
     #[arg(long, value_name = "BOOL", env = "SKEP_SANDBOX", num_args = 0..=1, default_missing_value = "true")]
     sandbox: Option<bool>,
@@ -116,6 +119,21 @@ pub(crate) struct Arguments {
     /// Where traces go of Workers that want them: an OpenTelemetry collector that speaks OTLP over HTTP
     #[arg(long, value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT", help_heading = "Logs")]
     traces_endpoint: Option<String>,
+    /// How this node is called in its status [default: the machine's name]
+    #[arg(long, value_name = "NAME", env = "SKEP_NODE_NAME", help_heading = "Health")]
+    node_name: Option<String>,
+    /// The part of the disk that is to be free, or whoever gets alerts is told; always below 1 GiB [default: 10]
+    #[arg(long, value_name = "PERCENT", env = "SKEP_ALERT_DISK_PERCENT", help_heading = "Health")]
+    alert_disk_percent: Option<u64>,
+    /// The part of a Worker's requests that may fail [default: 10]
+    #[arg(long, value_name = "PERCENT", env = "SKEP_ALERT_ERRORS_PERCENT", help_heading = "Health")]
+    alert_errors_percent: Option<u64>,
+    /// The least requests of a Worker of which that is told [default: 50]
+    #[arg(long, value_name = "NUMBER", env = "SKEP_ALERT_ERRORS_REQUESTS", help_heading = "Health")]
+    alert_errors_requests: Option<u64>,
+    /// How far is looked back for failed requests, and for processes that died three times [default: 300]
+    #[arg(long, value_name = "SECONDS", env = "SKEP_ALERT_WINDOW_SECONDS", help_heading = "Health")]
+    alert_window_seconds: Option<u64>,
 }
 
 pub(crate) fn run(arguments: Arguments, begun: Instant) -> Outcome {
@@ -145,6 +163,12 @@ pub(crate) fn run(arguments: Arguments, begun: Instant) -> Outcome {
         isolates_per_worker: arguments.isolates_per_worker,
         isolates_per_account: arguments.isolates_per_account,
         listen_metrics: arguments.listen_metrics,
+        metrics_workers: arguments.metrics_workers,
+        node_name: arguments.node_name,
+        alert_disk_percent: arguments.alert_disk_percent,
+        alert_errors_percent: arguments.alert_errors_percent,
+        alert_errors_requests: arguments.alert_errors_requests,
+        alert_window_seconds: arguments.alert_window_seconds,
         sandbox: arguments.sandbox,
         plans: arguments.plans,
         plan: arguments.plan,

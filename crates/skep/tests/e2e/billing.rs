@@ -185,7 +185,7 @@ async fn a_plan_with_a_mistake_is_refused_with_its_line() {
 }
 
 /// Takes one request on a connection, answers 200, and gives its text.
-async fn take(listener: &tokio::net::TcpListener) -> String {
+pub(crate) async fn take(listener: &tokio::net::TcpListener) -> String {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let (mut stream, _) = listener.accept().await.expect("a connection");
     let mut request = Vec::new();

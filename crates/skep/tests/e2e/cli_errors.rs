@@ -5,8 +5,9 @@ use serde_json::Value;
 use crate::support::{Person, Platform, Project, skep};
 
 /// Every command.
-const COMMANDS: [&str; 28] = [
+const COMMANDS: [&str; 29] = [
     "logs",
+    "status",
     "usage",
     "billing",
     "invoice",

@@ -471,7 +471,8 @@ const WORKERS: usize = 16;
 
 /// The value of a metric.
 async fn metric(address: &str, name: &str) -> f64 {
-    let answer = fetch(address, get("/metrics")).await;
+    let request = hyper::Request::get("/metrics").header("accept", "application/openmetrics-text; version=1.0.0");
+    let answer = fetch(address, request.body(body("")).expect("a request")).await;
     assert_eq!(answer.header("content-type"), "application/openmetrics-text; version=1.0.0; charset=utf-8");
     let line = answer.text.lines().find(|line| line.split(' ').next() == Some(name));
     let value = line.and_then(|line| line.rsplit(' ').next()?.parse().ok());
