@@ -36,7 +36,7 @@ pub(crate) use status::Watch;
 const OFTEN: Duration = Duration::from_secs(5);
 /// How often the canary runs.
 const CANARY: Duration = Duration::from_secs(10);
-/// How often the canary may fail in a row before that means something.
+/// How often the canary may fail in a row, or the store be late, before that means something.
 const MOST_FAILURES: u32 = 2;
 /// How long the store, or the runtimes, may take to answer.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -78,6 +78,8 @@ struct State {
     checks: Vec<CheckStatus>,
     nodes: Vec<Node>,
     canary: Ran,
+    /// How often in a row the store did not answer in time. Once is no more than a long transaction.
+    late: u32,
     /// How many processes had died at each look, in the last window.
     deaths: VecDeque<(Instant, u64)>,
 }
@@ -113,6 +115,7 @@ impl Health {
             checks: Vec::new(),
             nodes: Vec::new(),
             canary: Ran::default(),
+            late: 0,
             deaths: VecDeque::new(),
         };
         Ok(Arc::new(Self { parts, identity, state: Mutex::new(state) }))

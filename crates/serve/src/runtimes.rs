@@ -287,7 +287,11 @@ impl Runtimes {
                         continue;
                     }
                 }
-                Err(error) => (self.tell)(&format!("A process for Workers could not be started: {error}")),
+                Err(error) => {
+                    // One that dies while it is started is found here too.
+                    self.restarts.fetch_add(1, Ordering::Relaxed);
+                    (self.tell)(&format!("A process for Workers could not be started: {error}"));
+                }
             }
             if !self.is_wanted(role) {
                 break;

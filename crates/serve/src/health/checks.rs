@@ -102,14 +102,19 @@ async fn store(health: &Health, own: Node) -> Looked {
         health.parts.store.beat(&own).await?;
         health.parts.store.nodes().await
     };
-    let problem = match tokio::time::timeout(PATIENCE, beat).await {
+    let answered = tokio::time::timeout(PATIENCE, beat).await;
+    let mut state = health.state();
+    state.late = if answered.is_ok() { 0 } else { state.late.saturating_add(1) };
+    let problem = match answered {
         Ok(Ok(nodes)) => {
-            health.state().nodes = nodes;
+            state.nodes = nodes;
             None
         }
         Ok(Err(error)) => Some(error.to_string()),
+        Err(_) if state.late < MOST_FAILURES => None,
         Err(_) => Some(format!("it did not answer within {} s", PATIENCE.as_secs())),
     };
+    drop(state);
     let found = problem.map(|problem| {
         let message = format!("The store cannot be written: {problem}. Nothing can be deployed; look at the disk");
         whole(Check::Store, message)

@@ -108,6 +108,7 @@ async fn processes_that_die_again_and_again_are_told_of() {
         let [runtime] = platform.runtimes()[..] else { panic!("{:?}", platform.runtimes()) };
         send("KILL", runtime).await;
         platform.runtime_after(runtime).await;
+        assert_eq!(platform.get("hello.dev", "/").await.text, "hello");
     }
     let failed = platform.checked("runtime", false).await;
     assert_eq!(failed["status"], "degraded", "{failed}");
