@@ -8,7 +8,6 @@ pub(crate) mod ops;
 pub(crate) mod respond;
 
 use std::cell::Cell;
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -16,6 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 use deno_core::{OpState, ResourceId};
 use deno_error::JsErrorBox;
 use http::HeaderMap;
+use rustc_hash::FxHashMap;
 use skep_exchange::rpc::Ending;
 use skep_exchange::{Depth, Failure, Reply, Request, RequestCf, Response};
 use skep_observe::{Details, EventRecord, Exception, Level, LogLine, OpenSpan, Spans, Trigger, Waited};
@@ -104,8 +104,8 @@ struct Head {
 /// The events that are being handled in one isolate.
 pub struct Events {
     host: Host,
-    /// Boxed, as they are moved about.
-    open: HashMap<u32, Box<EventState>>,
+    /// Boxed, as they are moved about. Nobody outside chooses their numbers, so the hash need not withstand anybody.
+    open: FxHashMap<u32, Box<EventState>>,
     /// Events that ended in the current turn, whose last CPU time is not charged yet.
     ended: Vec<(EventId, Box<EventState>)>,
     /// Resources of events that ended.
@@ -127,7 +127,7 @@ impl Events {
     pub(crate) fn new(host: Host) -> Self {
         Self {
             host,
-            open: HashMap::new(),
+            open: FxHashMap::default(),
             ended: Vec::new(),
             abandoned: Vec::new(),
             shared_cpu: Duration::ZERO,
