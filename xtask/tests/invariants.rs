@@ -10,7 +10,7 @@ const FLOORS: [&[&str]; 10] = [
     &["skep-exchange", "skep-meter"],
     &["skep-observe"],
     &["skep-assets", "skep-outbound", "skep-store"],
-    &["skep-acme", "skep-bundle", "skep-control", "skep-deliver", "skep-gateway", "skep-link"],
+    &["skep-acme", "skep-bundle", "skep-control", "skep-dashboard", "skep-deliver", "skep-gateway", "skep-link"],
     &["skep-client", "skep-scaffold", "skep-web"],
     &["skep-isolate"],
     &["skep-dev", "skep-pool", "skep-test-support"],

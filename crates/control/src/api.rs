@@ -14,6 +14,7 @@ mod schedules;
 mod scripts;
 mod secrets;
 mod services;
+mod session;
 mod settings;
 mod shapes;
 mod tails;
@@ -27,6 +28,7 @@ use crate::endpoint::Endpoint;
 pub(crate) fn endpoints() -> Vec<Endpoint> {
     [
         user::endpoints(),
+        session::endpoints(),
         scripts::endpoints(),
         versions::endpoints(),
         deployments::endpoints(),

@@ -15,6 +15,7 @@ mod error;
 mod openapi;
 mod runtime;
 mod server;
+mod session;
 mod upload;
 
 pub use endpoint::{Access, Endpoint};

@@ -180,7 +180,12 @@ async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), Se
         bills: Box::new(OfLedger(Arc::clone(&metering))),
     };
     let control = Control::new(store.clone(), runtime, addresses.clone());
-    let dispatch = Arc::new(Dispatch { control, directory: Arc::clone(&directory), runtimes: Arc::clone(&runtimes) });
+    let dispatch = Arc::new(Dispatch {
+        control,
+        directory: Arc::clone(&directory),
+        runtimes: Arc::clone(&runtimes),
+        dashboard: settings.dashboard,
+    });
     let source = Arc::new(Stored(store.clone()));
     let running = {
         let limits = ServerLimits { request_body: LARGEST_CALL, ..ServerLimits::default() };
@@ -281,6 +286,9 @@ fn announce(
     let port = addresses.port.map(|port| format!(":{port}")).unwrap_or_default();
     let base = format!("{}://{}{port}", addresses.scheme, settings.domain);
     tell(&format!("Ready on {base} ({} ms), {} Workers", begun.elapsed().as_millis(), directory.len()));
+    if settings.dashboard {
+        tell(&format!("The dashboard is at {base}/dashboard/"));
+    }
     tell(&format!("Workers answer at {}://<worker>.{}.{}{port}", addresses.scheme, admin.subdomain, settings.domain));
     if admin.is_new {
         let token = admin.token_file.display();

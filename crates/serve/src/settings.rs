@@ -67,6 +67,8 @@ pub struct Settings {
     pub plan: String,
     /// Where alerts and usage go.
     pub delivery: DeliverySettings,
+    /// Whether the dashboard is there.
+    pub dashboard: bool,
 }
 
 /// Where the master key comes from.
@@ -164,6 +166,8 @@ pub struct Given {
     pub plans: Option<PathBuf>,
     /// `--plan`
     pub plan: Option<String>,
+    /// `--no-dashboard` says that it is not.
+    pub dashboard: Option<bool>,
     /// Sections `[destinations.<name>]` of the file.
     pub destinations: Option<BTreeMap<String, Destination>>,
     /// Destinations that are told of alerts.
@@ -215,6 +219,7 @@ impl Given {
             sandbox: self.sandbox.or(other.sandbox),
             plans: self.plans.or(other.plans),
             plan: self.plan.or(other.plan),
+            dashboard: self.dashboard.or(other.dashboard),
             destinations: self.destinations.or(other.destinations),
             alerts: self.alerts.or(other.alerts),
             export: self.export.or(other.export),
@@ -284,6 +289,7 @@ impl Given {
             sandbox: self.sandbox.unwrap_or(true),
             plans: self.plans,
             plan: self.plan.unwrap_or_else(|| skep_meter::SELF_HOSTED.to_owned()),
+            dashboard: self.dashboard.unwrap_or(true),
             delivery: DeliverySettings {
                 destinations: self.destinations.unwrap_or_default(),
                 alerts: self.alerts.unwrap_or_default(),

@@ -26,6 +26,7 @@ const SCHEMAS: &[&str] = &[
     include_str!("promotions.sql"),
     include_str!("unused.sql"),
     include_str!("billing.sql"),
+    include_str!("sessions.sql"),
 ];
 
 /// The store. Cheap to clone.
