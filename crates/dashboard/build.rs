@@ -22,8 +22,7 @@ fn main() -> io::Result<()> {
         let path = built.join(name);
         println!("cargo::rerun-if-changed={}", path.display());
         let content = fs::read(&path)?;
-        let (plain, brotli, gzip) =
-            (format!("{number}.plain"), format!("{number}.brotli"), format!("{number}.gzip"));
+        let (plain, brotli, gzip) = (format!("{number}.plain"), format!("{number}.brotli"), format!("{number}.gzip"));
         fs::write(out.join(&brotli), compressed_brotli(&content)?)?;
         fs::write(out.join(&gzip), compressed_gzip(&content)?)?;
         fs::write(out.join(&plain), &content)?;
@@ -61,7 +60,9 @@ fn kind(name: &str) -> io::Result<&'static str> {
         "js" => Ok("text/javascript; charset=utf-8"),
         "css" => Ok("text/css; charset=utf-8"),
         "svg" => Ok("image/svg+xml"),
-        _ => Err(io::Error::other(format!("{name}: nobody knows its content type: add it to crates/dashboard/build.rs"))),
+        _ => {
+            Err(io::Error::other(format!("{name}: nobody knows its content type: add it to crates/dashboard/build.rs")))
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{Outcome, demo, root, setup};
 const TOOLS: [(&str, &str, &str); 2] = [("nextest", "cargo-nextest", "0.9.151"), ("deny", "cargo-deny", "0.20.2")];
 
 /// Programs of Debian's packages that tests use: the program and its package.
-const PROGRAMS: [(&str, &str); 2] = [("pebble", "pebble"), ("python3", "python3-venv")];
+const PROGRAMS: [(&str, &str); 3] = [("chromium", "chromium"), ("pebble", "pebble"), ("python3", "python3-venv")];
 
 pub(crate) fn run() -> Outcome {
     setup::run()?;

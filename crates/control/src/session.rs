@@ -163,7 +163,8 @@ impl Site {
 /// A cookie of a request, by its name.
 fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     let mut cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
-    cookies.find_map(|cookies| cookies.split(';').find_map(|cookie| cookie.trim().strip_prefix(name)?.strip_prefix('=')))
+    cookies
+        .find_map(|cookies| cookies.split(';').find_map(|cookie| cookie.trim().strip_prefix(name)?.strip_prefix('=')))
 }
 
 fn other(said: &HeaderValue) -> ApiError {
@@ -189,7 +190,8 @@ impl Attempts {
             clients.retain(|_, failures| failures.left(now) > 0);
             // All of them are at it: who began first has waited longest.
             if clients.len() >= MOST_CLIENTS
-                && let Some(first) = clients.iter().min_by_key(|(_, failures)| failures.since).map(|(client, _)| *client)
+                && let Some(first) =
+                    clients.iter().min_by_key(|(_, failures)| failures.since).map(|(client, _)| *client)
             {
                 clients.remove(&first);
             }
@@ -274,7 +276,11 @@ mod tests {
         assert!(!check(Method::PUT, plain, &[own, ("origin", "null")]));
         assert!(!check(Method::DELETE, plain, &[own, ("origin", "http://evil.dev.localhost:8787")]));
         for other in ["same-site", "cross-site", "nonsense"] {
-            assert!(!check(Method::POST, plain, &[own, ("origin", "http://localhost:8787"), ("sec-fetch-site", other)]));
+            assert!(!check(
+                Method::POST,
+                plain,
+                &[own, ("origin", "http://localhost:8787"), ("sec-fetch-site", other)]
+            ));
             assert!(!check(Method::GET, plain, &[("sec-fetch-site", other)]));
         }
         assert!(!check(Method::PUT, plain, &[own, ("sec-fetch-site", "none")]));

@@ -180,9 +180,7 @@ async fn a_session_ends_with_its_token_and_when_somebody_signs_out() {
     let site = Site::new().await;
     let (made, token) = site.token(&[Permission::AccountRead]).await;
     let (first, second) = (site.sign_in(&token).await.cookie(), site.sign_in(&token).await.cookie());
-    let status = async |cookie: &str| {
-        site.call("GET", SESSION, &[(COOKIE.as_str(), cookie)], Value::Null).await.status
-    };
+    let status = async |cookie: &str| site.call("GET", SESSION, &[(COOKIE.as_str(), cookie)], Value::Null).await.status;
     let sign_out = [&own_page()[..], &[(COOKIE.as_str(), first.as_str())]].concat();
     let out = site.call("DELETE", SESSION, &sign_out, Value::Null).await;
     assert_eq!((out.status, out.cookie().as_str()), (StatusCode::OK, "skep-session="));

@@ -81,7 +81,10 @@ fn respond(request: &Request) -> Response {
     match find(PAGE) {
         // A part of the dashboard, which the page itself finds.
         Some(page) if !path.starts_with(HASHED) => send(page, request.headers()),
-        _ => plain(StatusCode::NOT_FOUND, "The dashboard has no such file. Load the page again: it may be of another version.\n"),
+        _ => plain(
+            StatusCode::NOT_FOUND,
+            "The dashboard has no such file. Load the page again: it may be of another version.\n",
+        ),
     }
 }
 
@@ -101,8 +104,7 @@ fn send(file: &'static File, asked: &HeaderMap) -> Response {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
     }
     let headers = response.headers_mut();
-    let caching =
-        if file.path.starts_with(HASHED) { "public, max-age=31536000, immutable" } else { "no-cache" };
+    let caching = if file.path.starts_with(HASHED) { "public, max-age=31536000, immutable" } else { "no-cache" };
     headers.insert(CACHE_CONTROL, HeaderValue::from_static(caching));
     headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
     if let Ok(tag) = HeaderValue::try_from(tag) {

@@ -117,10 +117,8 @@ impl Store {
     pub async fn end_session(&self, actor: &Actor, secret: &str) -> StoreResult<()> {
         let mut writer = self.write().await;
         let mut transaction = writer.begin().await?;
-        let ended = sqlx::query("DELETE FROM sessions WHERE hash = $1")
-            .bind(hash(secret))
-            .execute(&mut *transaction)
-            .await?;
+        let ended =
+            sqlx::query("DELETE FROM sessions WHERE hash = $1").bind(hash(secret)).execute(&mut *transaction).await?;
         if ended.rows_affected() > 0 {
             record(&mut transaction, actor, "session.end", &actor.name, &json!({})).await?;
         }
