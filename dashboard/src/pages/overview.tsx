@@ -42,7 +42,7 @@ const COLUMNS: readonly Column<Row>[] = [
     cell: ({ figures: of }) =>
       of === undefined ? NONE : <span class={of.errors > 0 ? "bad-text" : "quiet"}>{rate(of.errors, of.requests)}</span>,
   },
-  { title: "p50", number: true, by: figure((of) => of.p50_ms ?? -1), cell: ({ figures: of }) => milliseconds(of?.p50_ms) },
+  { title: "p50", number: true, wide: true, by: figure((of) => of.p50_ms ?? -1), cell: ({ figures: of }) => milliseconds(of?.p50_ms) },
   { title: "p99", number: true, by: figure((of) => of.p99_ms ?? -1), cell: ({ figures: of }) => milliseconds(of?.p99_ms) },
   {
     title: "CPU each",

@@ -26,6 +26,7 @@ export function Invoices({ months }: { months: readonly string[] }): JSX.Element
               { title: "Plan", wide: true, cell: (invoice) => invoice.plan_title },
               {
                 title: "State",
+                wide: true,
                 cell: (invoice) => <Badge tone={invoice.state === "final" ? "good" : "plain"}>{invoice.state === "final" ? "Final" : "Open"}</Badge>,
               },
               { title: "Total", number: true, cell: (invoice) => <b>{money(invoice.total, invoice.currency)}</b> },

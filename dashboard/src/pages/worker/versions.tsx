@@ -82,9 +82,9 @@ export function VersionsTab({ name }: { name: string }): JSX.Element {
     {
       title: "Version",
       cell: (version) => (
-        <>
+        <span class="share">
           <code>{short(version.id)}</code> <span class="quiet">{version.number}</span>
-        </>
+        </span>
       ),
     },
     {
