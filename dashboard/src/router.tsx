@@ -16,6 +16,8 @@ export const path = signal(current());
 export const visits = signal(0);
 
 addEventListener("popstate", () => {
+  // A place on the same page is no other page.
+  if (path.value === current()) return;
   path.value = current();
   visits.value += 1;
 });

@@ -118,15 +118,16 @@ export const changes: readonly Test[] = [
     name: "a token is shown once, and who signed in with it is out when it is revoked",
     run: () =>
       signedIn({}, async (page) => {
+        const name = `short-lived ${process.pid}`;
         await page.goto(`${base}/dashboard/tokens`);
         await page.getByRole("button", { name: "Create a token" }).click();
-        await page.getByLabel("Name").fill("short-lived");
+        await page.getByRole("textbox", { name: "Name" }).fill(name);
         await page.getByRole("checkbox", { name: /Account read/ }).check();
         await page.getByRole("dialog").getByRole("button", { name: "Create", exact: true }).click();
         const shown = await page.getByRole("dialog").locator("code").textContent();
         expect(shown?.startsWith("skep_") === true && shown !== token, "the token is shown");
         await page.getByRole("button", { name: "Done" }).click();
-        await page.getByRole("cell", { name: "short-lived" }).waitFor();
+        await page.getByRole("cell", { name, exact: true }).waitFor();
         expect(!(await page.content()).includes(shown), "and not a second time");
         const other = await page.context().browser()?.newContext();
         expect(other !== undefined, "another browser");
@@ -135,9 +136,9 @@ export const changes: readonly Test[] = [
         await theirs.getByLabel("API token").fill(shown);
         await theirs.getByRole("button", { name: "Sign in" }).click();
         await theirs.getByRole("cell", { name: "token.create" }).first().waitFor();
-        await page.getByRole("button", { name: "Revoke short-lived" }).click();
+        await page.getByRole("button", { name: `Revoke ${name}` }).click();
         await page.getByRole("dialog").getByRole("button", { name: "Revoke" }).click();
-        await page.getByRole("cell", { name: "short-lived" }).waitFor({ state: "detached" });
+        await page.getByRole("cell", { name, exact: true }).waitFor({ state: "detached" });
         await theirs.getByRole("button", { name: "Look again" }).click();
         await theirs.getByText("Your session is over").waitFor();
         // Signed in again, they are back where they were.

@@ -11,7 +11,7 @@ export const failures: readonly Test[] = [
     run: () =>
       signedIn({}, async (page) => {
         await page.goto(`${base}/dashboard/workers/${worker}/versions`);
-        await page.getByRole("cell", { name: "1 %", exact: false }).first().waitFor();
+        await page.getByRole("button", { name: "Roll back to version 1", exact: true }).waitFor();
         await page.context().setOffline(true);
         await page.getByText("The platform cannot be reached").first().waitFor();
         await page.getByRole("button", { name: "Roll back to version 1", exact: true }).waitFor();

@@ -17,11 +17,13 @@ export function Dialog({ title, onClose, children }: DialogProps): JSX.Element {
   const dialog = useRef<HTMLDialogElement>(null);
   const id = useUnique();
   useEffect(() => {
+    const element = dialog.current;
     const before = document.activeElement;
-    dialog.current?.showModal();
+    element?.showModal();
     return () => {
-      if (before instanceof HTMLElement && before.isConnected) before.focus();
-      else document.querySelector<HTMLElement>("h1")?.focus();
+      // It gives the focus back, if what had it is still there.
+      element?.close();
+      if (before === null || !before.isConnected) document.querySelector<HTMLElement>("h1")?.focus();
     };
   }, []);
   return (

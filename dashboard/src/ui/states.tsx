@@ -31,7 +31,7 @@ function advice(error: ApiError): string {
   if (error.status === 0) return "It is tried again by itself as soon as it works.";
   if (error.status === 403) return "Sign in with a token that has this permission.";
   if (error.status === 429) return "Wait a moment, then try again.";
-  if (error.status >= 500) return "Try again; if it stays so, the platform's log says more.";
+  if (error.status >= 500) return "Try again; if it stays so, the platform’s log says more.";
   return "";
 }
 
