@@ -7,10 +7,19 @@ use std::path::{Path, PathBuf};
 /// The rooms from low to high: a room depends on rooms before it only.
 const FLOORS: [&[&str]; 10] = [
     &["skep-worker", "skep-fiber", "skep-sandbox"],
-    &["skep-exchange", "skep-meter"],
+    &["skep-exchange", "skep-logs", "skep-meter"],
     &["skep-observe"],
     &["skep-assets", "skep-outbound", "skep-store"],
-    &["skep-acme", "skep-bundle", "skep-control", "skep-dashboard", "skep-deliver", "skep-gateway", "skep-link"],
+    &[
+        "skep-acme",
+        "skep-bundle",
+        "skep-control",
+        "skep-dashboard",
+        "skep-deliver",
+        "skep-gateway",
+        "skep-link",
+        "skep-telemetry",
+    ],
     &["skep-client", "skep-scaffold", "skep-web"],
     &["skep-isolate"],
     &["skep-dev", "skep-pool", "skep-test-support"],

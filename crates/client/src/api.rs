@@ -4,6 +4,7 @@
 mod account;
 mod addresses;
 mod billing;
+mod logs;
 mod master_key;
 mod records;
 mod secrets;
@@ -31,6 +32,7 @@ use crate::http::{Answer, Http};
 use crate::platform::{Platform, PlatformUrl};
 
 pub use account::NewToken;
+pub use logs::{LogGap, LogPage, LogQuery};
 pub use master_key::{MasterKey, Rotated, SealedUnder};
 pub use records::{
     Account, Annotations, CronRun, CustomDomain, Deployment, Domain, Proof, Route, Schedule, SecretName, Share, Token,

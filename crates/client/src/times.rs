@@ -41,6 +41,17 @@ pub fn milliseconds(text: &str) -> Option<i64> {
     i64::try_from(time.unix_timestamp_nanos() / 1_000_000).ok()
 }
 
+/// A moment as a person writes it, in milliseconds since 1970: a time in RFC 3339, the beginning of a day (`2027-01-31`, UTC), or so
+/// long before `now` (`90s`, `30m`, `2h`, `7d`).
+pub fn moment(text: &str, now: i64) -> Option<i64> {
+    let units = [("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+    let ago = units.into_iter().find_map(|(unit, length): (_, i64)| {
+        let count: u32 = text.strip_suffix(unit)?.parse().ok()?;
+        now.checked_sub(i64::from(count) * length)
+    });
+    ago.or_else(|| milliseconds(text)).or_else(|| milliseconds(&format!("{text}T00:00:00Z")))
+}
+
 /// A time of the API as a list shows it: `2026-11-22 13:02:03`. What is no time is shown as it is.
 pub fn local(text: &str) -> String {
     milliseconds(text).map_or_else(|| text.to_owned(), local_at)
@@ -93,6 +104,20 @@ mod tests {
         check(1_795_352_523 - 3600, "11/22/2026, 12:02:03 PM");
         check(0, "1/1/1970, 12:00:00 AM");
         check(i64::MAX, "Invalid Date");
+    }
+
+    #[test]
+    fn a_moment_is_a_time_or_so_long_ago() {
+        let now = 1_795_352_523_000;
+        let check = |text: &str, expect: Option<i64>| assert_eq!(moment(text, now), expect, "{text}");
+        check("90s", Some(now - 90_000));
+        check("2h", Some(now - 7_200_000));
+        check("7d", Some(now - 7 * 86_400_000));
+        check("2026-11-22T13:02:03Z", Some(now));
+        check("2026-11-22", Some(now - 46_923_000));
+        for text in ["", "h", "-1h", "1.5h", "yesterday", "2026-13-01", "99999999999d"] {
+            check(text, None);
+        }
     }
 
     #[test]

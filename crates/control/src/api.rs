@@ -6,6 +6,7 @@ mod billing;
 mod crons;
 mod deployments;
 mod domains;
+mod logs;
 mod master_key;
 mod namespaces;
 mod own;
@@ -45,6 +46,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         master_key::endpoints(),
         crons::endpoints(),
         domains::endpoints(),
+        logs::endpoints(),
         usage::endpoints(),
         billing::endpoints(),
     ]

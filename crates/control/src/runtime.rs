@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::Value;
+use skep_logs::Logs;
 use skep_meter::{Comparison, Month, Plan, Question, Report, Standing, Terms, Verification, Vm};
 use skep_observe::Tails;
 use skep_store::{Actor, Resealed, Timestamp};
@@ -26,6 +27,8 @@ pub struct Runtime {
     pub tails: Tails,
     /// What was used.
     pub bills: Box<dyn Bills>,
+    /// Events that are kept, if any are.
+    pub logs: Option<Logs>,
 }
 
 /// What is known of a version that was started once.

@@ -19,6 +19,26 @@ pub struct Page<'a> {
     pub detail: Option<&'a str>,
 }
 
+/// Marks a response that is a page, until the request's name is put on it.
+#[derive(Clone, Copy)]
+struct Unnamed;
+
+/// Where the name goes.
+const END: &str = "</body></html>\n";
+
+/// Puts the name of the request on a response that is a page.
+pub(crate) fn name(response: &mut Response, ray: Option<&HeaderValue>) {
+    if response.extensions_mut().remove::<Unnamed>().is_none() {
+        return;
+    }
+    let Some(ray) = ray.and_then(|ray| ray.to_str().ok()) else { return };
+    let page =
+        response.body().as_full().and_then(|page| Some(std::str::from_utf8(page).ok()?.strip_suffix(END)?.to_owned()));
+    if let Some(page) = page {
+        *response.body_mut() = Body::full(format!("{page}<footer>Ray ID: {}</footer>{END}", escape(ray)));
+    }
+}
+
 impl Page<'_> {
     /// The page as a response.
     pub fn response(&self) -> Response {
@@ -28,11 +48,12 @@ impl Page<'_> {
             "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>{title}</title><style>\
              :root{{color-scheme:light dark}}body{{font:16px/1.5 system-ui,sans-serif;margin:4rem auto;max-width:48rem;padding:0 1rem}}\
-             h1{{font-size:1.4rem}}pre{{background:#8881;border-left:4px solid #c33;overflow:auto;padding:1rem;font:13px/1.45 ui-monospace,monospace}}\
-             </style></head><body><h1>{title}</h1><p>{message}</p>{detail}</body></html>\n"
+             h1{{font-size:1.4rem}}footer{{font-size:13px;margin-top:2rem;opacity:.7}}pre{{background:#8881;border-left:4px solid #c33;overflow:auto;padding:1rem;font:13px/1.45 ui-monospace,monospace}}\
+             </style></head><body><h1>{title}</h1><p>{message}</p>{detail}{END}"
         );
         let mut response = Response::new(Body::full(html));
         *response.status_mut() = self.status;
+        response.extensions_mut().insert(Unnamed);
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
         response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response
@@ -95,5 +116,17 @@ mod tests {
         assert!(html.contains("Error 1101: Worker threw exception"), "{html}");
         assert!(html.contains("&lt;script&gt;"), "{html}");
         assert!(!html.contains("<script>"), "{html}");
+    }
+
+    #[tokio::test]
+    async fn a_page_has_the_name_of_its_request_once() {
+        let mut response = super::error_page(&Failure::exception("Error", "boom", ""), None);
+        let ray = http::HeaderValue::from_static("0123456789abcdef-SKP");
+        super::name(&mut response, Some(&ray));
+        super::name(&mut response, Some(&ray));
+        let body = response.into_body().collect(10_000).await.expect("a body");
+        let html = std::str::from_utf8(&body).expect("text");
+        assert_eq!(html.matches("Ray ID: 0123456789abcdef-SKP").count(), 1, "{html}");
+        assert!(html.ends_with("</body></html>\n"), "{html}");
     }
 }

@@ -7,6 +7,7 @@
 
 mod error_page;
 mod handler;
+mod ray;
 mod request;
 mod response;
 mod server;

@@ -12,6 +12,8 @@ use http::{HeaderName, HeaderValue, Method, Uri, Version};
 use hyper::body::Incoming;
 use skep_exchange::{Body, BodyError, Request, RequestCf, forwarded};
 
+use crate::ray::{self, CF_RAY};
+
 /// The header that carries the client's address, as Workers know it.
 const CONNECTING_IP: HeaderName = HeaderName::from_static("cf-connecting-ip");
 
@@ -77,6 +79,7 @@ impl Origin {
             From::Client { address, .. } => {
                 forwarded::remove(&mut parts.headers);
                 parts.headers.insert(CONNECTING_IP, address.clone());
+                parts.headers.insert(CF_RAY, ray::new());
                 cf(parts.version)
             }
             From::Peer => match parts.headers.remove(forwarded::CF) {

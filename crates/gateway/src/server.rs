@@ -20,8 +20,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::{Semaphore, watch};
 
-use crate::error_page::Page;
+use crate::error_page::{self, Page};
 use crate::handler::{Answering, Handler};
+use crate::ray::{self, CF_RAY};
 use crate::request::{Origin, Refused};
 use crate::response::{self, Upgrade};
 use crate::tls::{Certify, Tls, TlsError};
@@ -398,9 +399,15 @@ async fn until(stop: &mut watch::Receiver<bool>) {
 }
 
 /// A request that is being answered.
-enum Begun {
-    Refused(Refused),
-    Handed {
+struct Begun {
+    ray: Option<HeaderValue>,
+    by: By,
+}
+
+/// Who answers a request.
+enum By {
+    Refusal(Refused),
+    Handler {
         answering: Answering,
         upgrade: Option<Upgrade>,
     },
@@ -417,20 +424,32 @@ fn begin(handler: Arc<dyn Handler>, mut incoming: http::Request<Incoming>, origi
     });
     let head = incoming.method() == Method::HEAD && incoming.version() == Version::HTTP_2;
     match origin.accept(incoming) {
-        Ok(request) if head => Begun::Head(handler.handle(request)),
-        Ok(request) => Begun::Handed { answering: handler.handle(request), upgrade },
-        Err(refused) => Begun::Refused(refused),
+        Ok(request) => {
+            let ray = request.headers().get(CF_RAY).cloned();
+            let answering = handler.handle(request);
+            Begun { ray, by: if head { By::Head(answering) } else { By::Handler { answering, upgrade } } }
+        }
+        Err(refused) => Begun { ray: Some(ray::new()), by: By::Refusal(refused) },
     }
 }
 
 impl Begun {
     async fn finish(self) -> http::Response<Body> {
-        match self {
-            Self::Refused(refused) => refuse(refused),
-            Self::Head(answering) => response::without_body(response::prepare(answering.await)),
-            Self::Handed { answering, upgrade: None } => response::prepare(answering.await),
-            Self::Handed { answering, upgrade: Some(upgrade) } => upgrade.finish(answering.await),
+        let mut response = match self.by {
+            By::Refusal(refused) => refuse(refused),
+            By::Head(answering) => {
+                let mut response = answering.await;
+                error_page::name(&mut response, self.ray.as_ref());
+                response::without_body(response::prepare(response))
+            }
+            By::Handler { answering, upgrade: None } => response::prepare(answering.await),
+            By::Handler { answering, upgrade: Some(upgrade) } => upgrade.finish(answering.await),
+        };
+        error_page::name(&mut response, self.ray.as_ref());
+        if let Some(ray) = self.ray {
+            response.headers_mut().insert(CF_RAY, ray);
         }
+        response
     }
 }
 

@@ -329,12 +329,12 @@ impl Isolate {
         self.run(RunEvent::Queue { queue: queue.to_owned(), messages: messages.to_owned() }).await
     }
 
-    /// Hands events of other Workers, a JSON list, to the tail handler.
+    /// Hands events of other Workers, a JSON list, to the tail handler. `workers` are the names of those Workers, in the same order.
     ///
     /// # Errors
     /// When the handler throws or a limit stops it.
-    pub async fn tail(&self, events: &str) -> Result<Finished, Failure> {
-        self.run(RunEvent::Tail { events: events.to_owned() }).await
+    pub async fn tail(&self, events: &str, workers: &[String]) -> Result<Finished, Failure> {
+        self.run(RunEvent::Tail { events: events.to_owned(), workers: workers.to_owned() }).await
     }
 
     async fn run(&self, run: RunEvent) -> Result<Finished, Failure> {
@@ -393,6 +393,8 @@ pub(crate) fn unanswered(
     };
     details.exception(&exception);
     observer.exception(&source, exception);
+    let wanted = observer.failed();
+    details.interval = wanted.as_ref().map_or(0, |wanted| wanted.interval);
     let record = EventRecord {
         trigger,
         outcome: failure.outcome,
@@ -403,7 +405,7 @@ pub(crate) fn unanswered(
         bytes_in: 0,
         bytes_out: 0,
         is_call: false,
-        details: observer.wants_details().then(|| Box::new(details)),
+        details: wanted.is_some().then(|| Box::new(details)),
     };
     observer.finished(&source, record);
 }

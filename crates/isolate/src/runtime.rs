@@ -33,7 +33,7 @@ use crate::{Code, Options};
 pub(crate) enum RunEvent {
     Scheduled { cron: String, scheduled_time: i64 },
     Queue { queue: String, messages: String },
-    Tail { events: String },
+    Tail { events: String, workers: Vec<String> },
 }
 
 impl RunEvent {
@@ -43,7 +43,7 @@ impl RunEvent {
                 Trigger::Scheduled { cron: cron.clone(), scheduled_time: *scheduled_time }
             }
             Self::Queue { queue, .. } => Trigger::Queue { queue: queue.clone() },
-            Self::Tail { .. } => Trigger::Tail,
+            Self::Tail { workers, .. } => Trigger::Tail { workers: workers.clone() },
         }
     }
 }
@@ -223,7 +223,7 @@ impl Runtime {
                     RunEvent::Queue { queue, messages } => {
                         vec![id, entrypoint, string(scope, queue)?, string(scope, messages)?]
                     }
-                    RunEvent::Tail { events } => vec![id, entrypoint, string(scope, events)?],
+                    RunEvent::Tail { events, .. } => vec![id, entrypoint, string(scope, events)?],
                 })
             },
         );

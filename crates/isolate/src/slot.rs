@@ -7,11 +7,11 @@
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use skep_exchange::rpc::{Ending, Opening};
 use skep_exchange::{Failure, Reply, Request, RequestCf, Response};
-use skep_observe::{Details, Trigger};
+use skep_observe::{Details, Trigger, Waited};
 use skep_web::EventId;
 use skep_worker::{Limit, LimitExceeded};
 use tokio::runtime::Handle;
@@ -384,6 +384,7 @@ impl Slot {
     }
 
     async fn fetch_in_turn(&self, mut request: Request, entrypoint: Option<Entrypoint>) -> Result<Response, Failure> {
+        let (since, clock, cold) = (SystemTime::now(), Instant::now(), self.isolates().is_empty());
         let mut tries = 0;
         while tries < MOST_TRIES {
             let turn = match self.turn().await {
@@ -396,6 +397,7 @@ impl Slot {
                     return Err(self.no_turn(error, trigger, Details::of_request(headers, cf)));
                 }
             };
+            request.extensions_mut().insert(Waited { since, took: clock.elapsed(), cold });
             let (isolate, entrypoint) = (turn.isolate().clone(), entrypoint.clone().map(Box::new));
             match turn.send(|isolate| isolate.fetch_from(entrypoint, request)).await {
                 Reply::Response(response) => return Ok(response),
@@ -418,6 +420,19 @@ impl Slot {
         })?;
         let isolate = turn.send(Isolate::clone);
         isolate.scheduled(cron, scheduled_time).await
+    }
+
+    /// Hands events of other Workers to the version's tail handler, as [`Isolate::tail`].
+    ///
+    /// # Errors
+    /// When the handler throws or a limit stops it.
+    pub async fn tail(&self, events: &str, workers: &[String]) -> Result<Finished, Failure> {
+        let turn = self.turn().await.map_err(|error| {
+            let trigger = Trigger::Tail { workers: workers.to_owned() };
+            self.no_turn(error, trigger, Details::default())
+        })?;
+        let isolate = turn.send(Isolate::clone);
+        isolate.tail(events, workers).await
     }
 
     /// What becomes of an event that gets no isolate.

@@ -30,6 +30,10 @@ pub struct Setup {
     pub keep_alive: u64,
     /// Spare isolates.
     pub spares: usize,
+    /// Events of a Worker of which more than counts is gathered in a second, at most.
+    pub events_per_second: u32,
+    /// Whether somebody wants traces.
+    pub traces: bool,
     /// Whether it is to give up what it does not need.
     pub sandbox: bool,
 }

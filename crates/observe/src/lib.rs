@@ -5,8 +5,11 @@
 
 #![forbid(unsafe_code)]
 
+mod context;
 mod filter;
+mod id;
 mod redact;
+mod span;
 mod tails;
 mod trace;
 
@@ -17,8 +20,11 @@ use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use skep_worker::{Event, LimitExceeded, Outcome};
 
+pub use context::{TraceContext, TraceContextError, TraceFlags, TraceState, TraceStateError};
 pub use filter::{Filter, FilterError, Filters};
-pub use tails::{Channel, Connection, Refused, Tails};
+pub use id::{IdError, SpanId, TraceId};
+pub use span::{Attribute, OpenSpan, Span, Spans, Trace, Waited, caller};
+pub use tails::{Channel, Connection, Refused, Tails, Told};
 
 /// Text of an event's console lines and exceptions that is kept for who watches, in bytes. What comes later is left out.
 /// <https://developers.cloudflare.com/workers/platform/limits/#log-size>
@@ -60,7 +66,7 @@ pub struct LogLine {
     pub level: Level,
     /// The arguments, formatted.
     pub message: String,
-    /// The arguments as a JSON list, where [`Observer::wants_details`] says that somebody wants them.
+    /// The arguments as a JSON list, where [`Observer::begins`] said that somebody wants them.
     pub arguments: Option<String>,
     /// When.
     pub timestamp: SystemTime,
@@ -108,7 +114,10 @@ pub enum Trigger {
         queue: String,
     },
     /// Events of other Workers.
-    Tail,
+    Tail {
+        /// Whose each of them was.
+        workers: Vec<String>,
+    },
     /// A call from another Worker, and the calls that follow in its session.
     Rpc {
         /// The first method that was called.
@@ -123,7 +132,7 @@ impl Trigger {
             Self::Fetch { .. } => Event::Fetch,
             Self::Scheduled { .. } => Event::Scheduled,
             Self::Queue { .. } => Event::Queue,
-            Self::Tail => Event::Tail,
+            Self::Tail { .. } => Event::Tail,
             Self::Rpc { .. } => Event::Rpc,
         }
     }
@@ -150,13 +159,28 @@ pub struct EventRecord {
     pub bytes_out: u64,
     /// Whether another Worker began it.
     pub is_call: bool,
-    /// What else there is to tell, where [`Observer::wants_details`] said when it began that somebody wants to know.
+    /// What else there is to tell, where [`Observer::begins`] or [`Observer::failed`] said that somebody wants to know.
     pub details: Option<Box<Details>>,
+}
+
+/// Why details of an event are gathered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// How many events it stands for among those that are kept: itself, and those before it that were left out. 0: it is not kept.
+    pub interval: u32,
+    /// The trace that it is a part of, if it is traced.
+    pub trace: Option<Box<Trace>>,
 }
 
 /// What is kept of an event only for who watches.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Details {
+    /// [`Wanted::interval`]
+    pub interval: u32,
+    /// [`Wanted::trace`], with what happened.
+    pub trace: Option<Box<Trace>>,
+    /// Whether it waited for a version to start.
+    pub cold: bool,
     /// The headers of a fetch event's request.
     #[serde(with = "http_serde::header_map")]
     pub headers: HeaderMap,
@@ -173,6 +197,11 @@ pub struct Details {
 }
 
 impl Details {
+    /// Of an event that has printed nothing yet.
+    pub fn wanted(wanted: Wanted) -> Box<Self> {
+        Box::new(Self { interval: wanted.interval, trace: wanted.trace, ..Self::default() })
+    }
+
     /// Of a fetch event that has printed nothing yet.
     pub fn of_request(headers: HeaderMap, cf: Option<Arc<str>>) -> Self {
         Self { headers, cf, ..Self::default() }
@@ -205,9 +234,13 @@ impl Details {
 
 /// Sees what happens in isolates. Methods are called on the isolate's thread and must not block.
 pub trait Observer: Send + Sync {
-    /// Whether somebody wants the [`Details`] of events that begin now. Asked for each event and each console line.
-    fn wants_details(&self) -> bool {
-        false
+    /// An event begins, a fetch event with a request that has `headers`. Gives why its [`Details`] are to be gathered, if they are.
+    fn begins(&self, _headers: Option<&HeaderMap>) -> Option<Wanted> {
+        None
+    }
+    /// An event failed of which no details are gathered. Gives why they are to be from now on, if they are.
+    fn failed(&self) -> Option<Wanted> {
+        None
     }
     /// A line was printed.
     fn log(&self, source: &Source, line: LogLine);

@@ -1,9 +1,10 @@
 //! Live tails: where those who watch a Worker meet its events.
 //!
-//! An event costs nothing more as long as nobody watches its Worker. When somebody does, the isolate's thread puts the record
-//! into a bounded queue and goes on; a thread of its own filters it, writes it as JSON, and hands it to each viewer's
-//! connection. A viewer that reads too slowly misses events, and is told how many.
+//! An event costs nothing more as long as nobody watches its Worker or keeps its events. When somebody does, the record comes through a
+//! bounded queue; a thread of its own filters it, writes it as JSON once, and hands it to each viewer's connection and to who keeps
+//! events. A viewer that reads too slowly, or more than can be gathered, misses events, and is told how many.
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -27,6 +28,8 @@ const MOST_VIEWERS: usize = 10;
 const LIFE: Duration = Duration::from_secs(6 * 3600);
 /// How long a session waits for its viewer.
 const GRACE: Duration = Duration::from_secs(60);
+/// How often a viewer is told at most that it misses events.
+const TELL_AGAIN: Duration = Duration::from_secs(1);
 /// The close code of a session that ended as it should. RFC 6455, section 7.4.1.
 const NORMAL_CLOSURE: u16 = 1000;
 
@@ -48,9 +51,13 @@ pub struct Tails(Arc<Inner>);
 /// Told which Workers are watched: by the account, the name, and whether anybody does.
 type Listener = Box<dyn Fn(&str, &str, bool) + Send + Sync>;
 
+/// Gets every event that was gathered, on the thread that writes them.
+type Keeper = Box<dyn Fn(&Told<'_>) + Send + Sync>;
+
 struct Inner {
     queue: SyncSender<Seen>,
     listener: OnceLock<Listener>,
+    keeper: Arc<OnceLock<Keeper>>,
     /// Those that are in use: by a version that is loaded, or by who watches.
     channels: Mutex<HashMap<String, Weak<Channel>>>,
     sessions: Mutex<HashMap<Uuid, Session>>,
@@ -61,6 +68,35 @@ struct Seen {
     channel: Arc<Channel>,
     source: Source,
     record: EventRecord,
+}
+
+/// An event that was gathered.
+pub struct Told<'e> {
+    /// The account's id.
+    pub account: &'e str,
+    /// Which run of which Worker.
+    pub source: &'e Source,
+    /// The event.
+    pub record: &'e EventRecord,
+    text: OnceCell<String>,
+}
+
+impl Told<'_> {
+    /// The event as JSON, as `wrangler tail` gets it: written when it is asked for first.
+    pub fn text(&self) -> &str {
+        self.text.get_or_init(|| trace::event(self.source, self.record))
+    }
+
+    /// What it was about, for people: a URL without what is likely a secret, a cron expression, a queue or a method.
+    pub fn what(&self) -> Option<String> {
+        trace::what_for(&self.record.trigger)
+    }
+
+    /// For a tail handler: `{ item, unredacted }` as JSON, the same event and what was left out of its request.
+    /// <https://developers.cloudflare.com/workers/runtime-apis/handlers/tail/#getunredacted>
+    pub fn with_secrets(&self) -> String {
+        trace::with_secrets(self.text(), self.record)
+    }
 }
 
 /// One Worker's events.
@@ -90,6 +126,8 @@ struct Viewer {
     sender: WebSocketSender,
     /// Events that it has missed and was not told of.
     dropped: u64,
+    /// When it was told last.
+    told: Option<Instant>,
 }
 
 /// A viewer's connection. The session is over when this is dropped.
@@ -114,8 +152,11 @@ impl Tails {
     /// When there is no thread for it.
     pub fn start() -> io::Result<Self> {
         let (queue, events) = sync_channel(MOST_WAITING);
-        std::thread::Builder::new().name("skep-tail".to_owned()).spawn(move || write(&events))?;
-        let inner = Inner { queue, listener: OnceLock::new(), channels: Mutex::default(), sessions: Mutex::default() };
+        let keeper = Arc::<OnceLock<Keeper>>::default();
+        let keeping = Arc::clone(&keeper);
+        std::thread::Builder::new().name("skep-tail".to_owned()).spawn(move || write(&events, &keeping))?;
+        let inner =
+            Inner { queue, listener: OnceLock::new(), keeper, channels: Mutex::default(), sessions: Mutex::default() };
         Ok(Self(Arc::new(inner)))
     }
 
@@ -123,6 +164,12 @@ impl Tails {
     /// first function is called. It must not block.
     pub fn on_watched(&self, listener: impl Fn(&str, &str, bool) + Send + Sync + 'static) {
         drop(self.0.listener.set(Box::new(listener)));
+    }
+
+    /// Calls a function with every event that was gathered, also where nobody watches. Only the first function is called; events wait for
+    /// it.
+    pub fn on_event(&self, keeper: impl Fn(&Told<'_>) + Send + Sync + 'static) {
+        drop(self.0.keeper.set(Box::new(keeper)));
     }
 
     /// The Workers that are watched, by their accounts and names.
@@ -186,7 +233,7 @@ impl Tails {
         let mut sessions = lock(&self.0.sessions);
         let found = sessions.get_mut(&session).filter(|session| !session.connected).ok_or(Refused::Gone)?;
         found.connected = true;
-        let viewer = Viewer { session, filters: found.filters.clone(), sender, dropped: 0 };
+        let viewer = Viewer { session, filters: found.filters.clone(), sender, dropped: 0, told: None };
         let mut viewers = lock(&found.channel.viewers);
         viewers.push(viewer);
         found.channel.counted(viewers.len());
@@ -278,8 +325,11 @@ impl Viewer {
             self.dropped += 1;
             return;
         }
-        if self.dropped > 0 && self.sender.send(Message::Text(trace::overload(self.dropped))).is_ok() {
-            self.dropped = 0;
+        if self.dropped > 0
+            && self.told.is_none_or(|told| told.elapsed() >= TELL_AGAIN)
+            && self.sender.send(Message::Text(trace::overload(self.dropped))).is_ok()
+        {
+            (self.dropped, self.told) = (0, Some(Instant::now()));
         }
         if self.sender.send(Message::Text(event)).is_err() {
             self.dropped += 1;
@@ -288,15 +338,18 @@ impl Viewer {
 }
 
 /// The thread that writes events, until nobody can send any.
-fn write(events: &Receiver<Seen>) {
+fn write(events: &Receiver<Seen>, keeper: &OnceLock<Keeper>) {
     while let Ok(Seen { channel, source, record }) = events.recv() {
         let missed = channel.missed.swap(0, Ordering::Relaxed);
-        let mut text = None;
+        let told = Told { account: &channel.account, source: &source, record: &record, text: OnceCell::new() };
         for viewer in lock(&channel.viewers).iter_mut() {
             viewer.dropped += missed;
             if viewer.filters.admit(&source, &record) {
-                viewer.send(text.get_or_insert_with(|| trace::event(&source, &record)).clone());
+                viewer.send(told.text().to_owned());
             }
+        }
+        if let Some(keeper) = keeper.get() {
+            keeper(&told);
         }
     }
 }

@@ -53,6 +53,28 @@ pub(crate) fn event(source: &Source, record: &EventRecord) -> String {
     serde_json::to_string(&head).unwrap_or_default()
 }
 
+/// What an event was about, in a line.
+pub(crate) fn what_for(trigger: &Trigger) -> Option<String> {
+    match trigger {
+        Trigger::Fetch { url, .. } => Some(redact::url(&url.to_string()).into_owned()),
+        Trigger::Scheduled { cron, .. } => Some(cron.clone()),
+        Trigger::Queue { queue } => Some(queue.clone()),
+        Trigger::Rpc { method } => Some(method.clone()),
+        Trigger::Tail { .. } => None,
+    }
+}
+
+/// An event's JSON, and beside it what its request had before secrets were left out: for tail handlers.
+pub(crate) fn with_secrets(item: &str, record: &EventRecord) -> String {
+    let unredacted = match (&record.trigger, record.details.as_deref()) {
+        (Trigger::Fetch { url, .. }, Some(details)) => {
+            json!({ "url": url.to_string(), "headers": headers(details, |_, value| value.into()) })
+        }
+        _ => Value::Null,
+    };
+    format!("{{\"item\":{item},\"unredacted\":{unredacted}}}")
+}
+
 /// Something that the platform says to those who watch a Worker, as an event that is none.
 pub(crate) fn notice(worker: &str, level: Level, message: &str) -> String {
     let now = milliseconds(SystemTime::now());
@@ -64,10 +86,10 @@ pub(crate) fn notice(worker: &str, level: Level, message: &str) -> String {
     .to_string()
 }
 
-/// That events were left out, because whoever watches reads too slowly.
+/// That events were left out, because whoever watches reads too slowly or there are more than can be gathered.
 pub(crate) fn overload(dropped: u64) -> String {
     let message = format!(
-        "{dropped} events were left out: they come faster than they are read. Use a sampling rate or another filter."
+        "{dropped} events were left out: they come faster than they can be shown. Use a sampling rate or another filter."
     );
     json!({
         "outcome": Outcome::Ok, "scriptName": null, "exceptions": [], "logs": [],
@@ -116,15 +138,7 @@ fn text(message: &str) -> Box<RawValue> {
 fn what(record: &EventRecord, details: &Details) -> Value {
     match &record.trigger {
         Trigger::Fetch { method, url, status } => {
-            let headers: Map<String, Value> = details
-                .headers
-                .keys()
-                .map(|name| {
-                    let values: Vec<_> = details.headers.get_all(name).iter().map(|value| value.as_bytes()).collect();
-                    let value = String::from_utf8_lossy(&values.join(&b", "[..])).into_owned();
-                    (name.as_str().to_owned(), redact::header(name.as_str(), &value).into())
-                })
-                .collect();
+            let headers = headers(details, |name, value| redact::header(name, value).into());
             let cf: Value = details.cf.as_deref().and_then(|cf| serde_json::from_str(cf).ok()).unwrap_or_default();
             let url = url.to_string();
             let mut event = json!({
@@ -137,9 +151,21 @@ fn what(record: &EventRecord, details: &Details) -> Value {
         }
         Trigger::Scheduled { cron, scheduled_time } => json!({ "cron": cron, "scheduledTime": scheduled_time }),
         Trigger::Queue { queue } => json!({ "queue": queue, "batchSize": 0 }),
-        Trigger::Tail => json!({ "consumedEvents": [] }),
+        Trigger::Tail { workers } => {
+            let consumed: Vec<Value> = workers.iter().map(|worker| json!({ "scriptName": worker })).collect();
+            json!({ "consumedEvents": consumed })
+        }
         Trigger::Rpc { method } => json!({ "rpcMethod": method }),
     }
+}
+
+/// A request's headers, each as `show` says.
+fn headers(details: &Details, show: impl Fn(&str, &str) -> Value) -> Map<String, Value> {
+    let value = |name: &http::HeaderName| {
+        let values: Vec<_> = details.headers.get_all(name).iter().map(|value| value.as_bytes()).collect();
+        show(name.as_str(), &String::from_utf8_lossy(&values.join(&b", "[..])))
+    };
+    details.headers.keys().map(|name| (name.as_str().to_owned(), value(name))).collect()
 }
 
 fn milliseconds(time: SystemTime) -> u128 {

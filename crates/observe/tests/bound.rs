@@ -98,7 +98,7 @@ async fn a_viewer_is_told_that_something_was_left_out() {
         details.log(&line(&long, Some(&format!("[\"{long}\"]"))));
     }
     let record = EventRecord {
-        trigger: Trigger::Tail,
+        trigger: Trigger::Tail { workers: Vec::new() },
         outcome: Outcome::Ok,
         started: SystemTime::UNIX_EPOCH,
         wall: Duration::ZERO,

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use skep_pool::Directory;
-use skep_store::{Change, LiveWorker, Share};
+use skep_store::{Change, LiveWorker, Observability, Share};
 use uuid::Uuid;
 
 const WORKERS: u128 = 100_000;
@@ -39,6 +39,7 @@ fn worker(number: u128) -> LiveWorker {
         routes: route.into_iter().collect(),
         domains: Vec::new(),
         crons: Vec::new(),
+        observability: Observability::default(),
     }
 }
 

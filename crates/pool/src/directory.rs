@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use papaya::HashMap;
-use skep_store::{Change, LiveWorker, Share};
+use skep_store::{Change, LiveWorker, Observability, Share};
 use skep_worker::{RoutePattern, RouteTable};
 use uuid::Uuid;
 
@@ -29,6 +29,9 @@ pub struct Worker {
     workers_dev: bool,
     previews: bool,
     deployment: Box<[Share]>,
+    /// The shares of its events that are kept and traced.
+    logs: f32,
+    traces: f32,
     /// What few Workers have.
     more: Option<Box<More>>,
 }
@@ -38,6 +41,8 @@ struct More {
     routes: Vec<String>,
     domains: Vec<String>,
     crons: Vec<String>,
+    only_custom: bool,
+    consumers: Vec<String>,
 }
 
 impl Worker {
@@ -49,6 +54,22 @@ impl Worker {
     /// Its cron expressions.
     pub fn crons(&self) -> &[String] {
         self.more.as_ref().map_or(&[], |more| &more.crons)
+    }
+
+    /// What becomes of its events, beside being counted.
+    pub fn observability(&self) -> Observability {
+        let more = self.more.as_ref();
+        Observability {
+            logs: self.logs,
+            only_custom: more.is_some_and(|more| more.only_custom),
+            traces: self.traces,
+            consumers: self.consumers().to_vec(),
+        }
+    }
+
+    /// The names of the account's Workers that get its events.
+    pub fn consumers(&self) -> &[String] {
+        self.more.as_ref().map_or(&[], |more| &more.consumers)
     }
 
     /// Its address below the platform's domain: `<name>.<subdomain>`.
@@ -100,8 +121,13 @@ impl Texts {
 
 impl Worker {
     fn new(live: LiveWorker, texts: &mut Texts) -> Self {
-        let more = More { routes: live.routes, domains: live.domains, crons: live.crons };
-        let none = more.routes.is_empty() && more.domains.is_empty() && more.crons.is_empty();
+        let Observability { logs, only_custom, traces, consumers } = live.observability;
+        let more = More { routes: live.routes, domains: live.domains, crons: live.crons, only_custom, consumers };
+        let none = more.routes.is_empty()
+            && more.domains.is_empty()
+            && more.crons.is_empty()
+            && more.consumers.is_empty()
+            && !only_custom;
         Self {
             id: live.id,
             account_id: texts.one(&live.account_id),
@@ -110,6 +136,8 @@ impl Worker {
             workers_dev: live.workers_dev,
             previews: live.previews,
             deployment: live.deployment.into(),
+            logs,
+            traces,
             more: (!none).then(|| Box::new(more)),
         }
     }
@@ -304,6 +332,7 @@ impl Directory {
             routes,
             domains,
             crons,
+            observability: worker.observability(),
         })
     }
 
@@ -321,7 +350,7 @@ impl Directory {
 #[cfg(test)]
 mod tests {
     use super::{Directory, Found};
-    use skep_store::{Change, LiveWorker, Share};
+    use skep_store::{Change, LiveWorker, Observability, Share};
     use uuid::Uuid;
 
     fn live(id: u128, name: &str) -> LiveWorker {
@@ -336,6 +365,7 @@ mod tests {
             routes: Vec::new(),
             domains: Vec::new(),
             crons: Vec::new(),
+            observability: Observability::default(),
         }
     }
 

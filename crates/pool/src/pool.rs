@@ -73,6 +73,12 @@ pub struct Loaded {
     pub(crate) used: AtomicU64,
 }
 
+impl Loaded {
+    fn slot(&self) -> Result<&Arc<Slot>, String> {
+        self.slot.as_ref().ok_or_else(|| "the Worker has static assets only, and no handlers".to_owned())
+    }
+}
+
 /// When a Worker was visited.
 #[derive(Debug, Default)]
 pub(crate) struct Visits {
@@ -383,13 +389,30 @@ impl Pool {
     /// # Errors
     /// What went wrong, for a person.
     pub async fn scheduled(&self, worker: &Arc<Worker>, cron: &str, due: i64) -> Result<(), String> {
+        let loaded = self.largest(worker).await?;
+        loaded.slot()?.scheduled(cron, due).await.map_err(|failure| failure.to_string())?;
+        Ok(())
+    }
+
+    /// Hands events of other Workers, a JSON list, to the version of a Worker that has the largest share. `of` are the names of those
+    /// Workers, in the same order.
+    ///
+    /// # Errors
+    /// What went wrong, for a person.
+    pub async fn tail(&self, worker: &Arc<Worker>, events: &str, of: &[String]) -> Result<(), String> {
+        let loaded = self.largest(worker).await?;
+        loaded.slot()?.tail(events, of).await.map_err(|failure| failure.to_string())?;
+        Ok(())
+    }
+
+    /// The version of a Worker that has the largest share, if it may handle an event.
+    async fn largest(&self, worker: &Arc<Worker>) -> Result<Arc<Loaded>, String> {
         let largest = worker.deployment().iter().max_by(|one, other| one.percentage.total_cmp(&other.percentage));
         let version = largest.ok_or("nothing is deployed")?.version_id;
         let loaded = self.load(worker, version).await.map_err(|error| error.to_string())?;
-        let slot = loaded.slot.as_ref().ok_or("the Worker has static assets only, and no scheduled handler")?;
+        loaded.slot()?;
         self.admit(&loaded).map_err(|refused| refused.message)?;
-        slot.scheduled(cron, due).await.map_err(|failure| failure.to_string())?;
-        Ok(())
+        Ok(loaded)
     }
 
     /// Lets go of every version and waits until their isolates have finished what is open, `waitUntil()` included; `grace` at

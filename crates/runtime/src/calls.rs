@@ -57,6 +57,7 @@ impl Calls {
                 answer(body, prepare).await
             }
             "scheduled" => answer(body, async |(worker, cron, due)| self.scheduled(worker, cron, due).await).await,
+            "tail" => answer(body, async |(worker, events, of)| self.tail(worker, events, of).await).await,
             "counts" => {
                 let read = |versions: Vec<Uuid>| versions.into_iter().map(|version| self.eyes.read(version)).collect();
                 answer(body, async |versions| Ok::<Vec<wire::Counts>, _>(read(versions))).await
@@ -73,7 +74,10 @@ impl Calls {
     fn hear(&self, notices: Vec<Notice>) {
         for notice in notices {
             match notice {
-                Notice::Changes(changes) => self.pool.directory().apply(&changes),
+                Notice::Changes(changes) => {
+                    self.pool.directory().apply(&changes);
+                    self.eyes.changed(&changes);
+                }
                 Notice::Watched { account, worker, on } => self.eyes.watch(&account, &worker, on),
                 Notice::Limited { account, worker, gate } => {
                     let gate = gate.map(|wire::Gate { per_second, reason, until }| Gate { per_second, reason, until });
@@ -100,6 +104,12 @@ impl Calls {
     async fn scheduled(&self, worker: Uuid, cron: String, due: i64) -> Result<Result<(), String>, String> {
         let Some(worker) = self.pool.directory().worker(worker) else { return Err("the Worker is gone".to_owned()) };
         Ok(self.pool.scheduled(&worker, &cron, due).await)
+    }
+
+    /// The same for a tail handler.
+    async fn tail(&self, worker: Uuid, events: String, of: Vec<String>) -> Result<Result<(), String>, String> {
+        let Some(worker) = self.pool.directory().worker(worker) else { return Err("the Worker is gone".to_owned()) };
+        Ok(self.pool.tail(&worker, &events, &of).await)
     }
 
     fn usage(&self) -> wire::Usage {

@@ -1,20 +1,25 @@
-//! What is seen of the Workers that run here: every version's requests are counted, events of Workers that somebody watches go to the
-//! supervisor.
+//! What is seen of the Workers that run here: every version's requests are counted, events that somebody watches, keeps or consumes go to
+//! the supervisor.
+
+mod interest;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use http::HeaderMap;
 use skep_link::wire::{self, Seen};
 use skep_meter::{Event, Kind, Meter, Tally};
-use skep_observe::{EventRecord, Exception, LogLine, Observer, Source, Trigger};
+use skep_observe::{EventRecord, Exception, LogLine, Observer, Source, Trigger, Wanted};
 use skep_pool::Worker;
+use skep_store::Change;
 use skep_worker::Outcome;
 use tokio::sync::{Notify, mpsc};
 use uuid::Uuid;
 
 use crate::supervisor::Supervisor;
+use interest::Interest;
 
 /// Events that may wait for the supervisor.
 const MOST_WAITING: usize = 1024;
@@ -40,17 +45,19 @@ pub(crate) struct Eyes {
     counts: Mutex<HashMap<Uuid, Weak<Counts>>>,
     /// Of versions that were asked for.
     held: Mutex<HashMap<Uuid, (Arc<Counts>, Instant)>>,
+    /// Events of a Worker that are gathered in a second, at most.
+    per_second: u32,
+    /// Whether somebody wants traces.
+    traces: bool,
 }
 
 /// A Worker by its account and its name.
 type Named = (Box<str>, Box<str>);
 
-/// One Worker, and whether anybody watches it.
+/// One Worker, and who wants its events.
 struct Watched {
     account: Arc<str>,
-    on: AtomicBool,
-    /// Events that found no room.
-    missed: AtomicU64,
+    interest: Interest,
 }
 
 /// What a version has answered since the process began.
@@ -71,8 +78,8 @@ impl Counts {
 }
 
 impl Eyes {
-    /// Begins to send what is seen.
-    pub(crate) fn start(supervisor: Arc<Supervisor>, meter: Arc<Meter>) -> Arc<Self> {
+    /// Begins to send what is seen: so many events of a Worker in a second, at most; `traces` if somebody wants them.
+    pub(crate) fn start(supervisor: Arc<Supervisor>, meter: Arc<Meter>, per_second: u32, traces: bool) -> Arc<Self> {
         let (queue, events) = mpsc::channel(MOST_WAITING);
         let eyes = Arc::new(Self {
             meter,
@@ -83,6 +90,8 @@ impl Eyes {
             on: Mutex::default(),
             counts: Mutex::default(),
             held: Mutex::default(),
+            per_second,
+            traces,
         });
         tokio::spawn(send(supervisor, events, Arc::clone(&eyes.unsent), Arc::clone(&eyes.sent)));
         eyes
@@ -91,11 +100,22 @@ impl Eyes {
     /// Somebody watches a Worker from now on, or nobody does.
     pub(crate) fn watch(&self, account: &str, worker: &str, on: bool) {
         let watched = self.watched(account, worker);
-        watched.on.store(on, Ordering::Relaxed);
+        watched.interest.watch(on);
         let mut all = lock(&self.on);
         all.retain(|other| !Arc::ptr_eq(other, &watched));
         if on {
             all.push(watched);
+        }
+    }
+
+    /// Workers changed.
+    pub(crate) fn changed(&self, changes: &[Change]) {
+        for change in changes {
+            let Change::Worker(worker) = change else { continue };
+            let key = (worker.account_id.as_str().into(), worker.name.as_str().into());
+            if let Some(watched) = lock(&self.watched).get(&key).and_then(Weak::upgrade) {
+                watched.interest.observe(&worker.observability);
+            }
         }
     }
 
@@ -106,7 +126,7 @@ impl Eyes {
             return watched;
         }
         all.retain(|_, watched| watched.strong_count() > 0);
-        let made = Arc::new(Watched { account: account.into(), on: AtomicBool::new(false), missed: AtomicU64::new(0) });
+        let made = Arc::new(Watched { account: account.into(), interest: Interest::new(self.per_second, self.traces) });
         all.insert(key, Arc::downgrade(&made));
         made
     }
@@ -134,6 +154,7 @@ impl Eyes {
     /// Who sees what a version of a Worker does.
     pub(crate) fn observer(self: &Arc<Self>, worker: &Worker, version: Uuid) -> Arc<dyn Observer> {
         let (watched, counts) = (self.watched(&worker.account_id, &worker.name), self.counts(version));
+        watched.interest.observe(&worker.observability());
         let tally = self.meter.tally(&worker.account_id, &worker.name, version);
         Arc::new(Watch { eyes: Arc::clone(self), watched, counts, tally })
     }
@@ -166,7 +187,7 @@ async fn send(
         let seen: Vec<Seen> = batch
             .drain(..)
             .map(|(watched, source, record)| {
-                let missed = watched.missed.swap(0, Ordering::Relaxed);
+                let missed = watched.interest.missed.swap(0, Ordering::Relaxed);
                 Seen { account: Arc::clone(&watched.account), source, record, missed }
             })
             .collect();
@@ -189,8 +210,12 @@ struct Watch {
 }
 
 impl Observer for Watch {
-    fn wants_details(&self) -> bool {
-        self.watched.on.load(Ordering::Relaxed)
+    fn begins(&self, headers: Option<&HeaderMap>) -> Option<Wanted> {
+        self.watched.interest.begins(headers)
+    }
+
+    fn failed(&self) -> Option<Wanted> {
+        self.watched.interest.failed()
     }
 
     fn log(&self, _: &Source, _: LogLine) {}
@@ -199,7 +224,7 @@ impl Observer for Watch {
         *lock(&self.counts.last_error) = Some(format!("{}: {}", exception.name, exception.message));
     }
 
-    fn finished(&self, source: &Source, record: EventRecord) {
+    fn finished(&self, source: &Source, mut record: EventRecord) {
         let server_error = matches!(record.trigger, Trigger::Fetch { status: Some(500..), .. });
         let failed = server_error || !matches!(record.outcome, Outcome::Ok | Outcome::Canceled);
         self.counts.requests.fetch_add(1, Ordering::AcqRel);
@@ -215,11 +240,16 @@ impl Observer for Watch {
             bytes_out: record.bytes_out,
             subrequests: record.subrequests,
         });
-        if record.details.is_some() && self.wants_details() {
+        let interest = &self.watched.interest;
+        let Some(details) = &mut record.details else { return };
+        if interest.only_custom() && details.logs.is_empty() && details.exceptions.is_empty() {
+            details.interval = 0;
+        }
+        if interest.takes(details.interval > 0 || details.trace.is_some()) {
             self.eyes.unsent.fetch_add(1, Ordering::AcqRel);
             if self.eyes.queue.try_send((Arc::clone(&self.watched), source.clone(), record)).is_err() {
                 self.eyes.unsent.fetch_sub(1, Ordering::AcqRel);
-                self.watched.missed.fetch_add(1, Ordering::Relaxed);
+                interest.missed.fetch_add(1, Ordering::Relaxed);
             }
         }
     }
@@ -233,7 +263,7 @@ fn kind(record: &EventRecord) -> Kind {
         Trigger::Fetch { .. } => Kind::Fetch,
         Trigger::Scheduled { .. } => Kind::Scheduled,
         Trigger::Queue { .. } => Kind::Queue,
-        Trigger::Tail => Kind::Tail,
+        Trigger::Tail { .. } => Kind::Tail,
     }
 }
 

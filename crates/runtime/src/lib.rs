@@ -137,7 +137,7 @@ async fn serve(
     let outbound = Client::new(policy, Handle::current());
     let meter = Arc::new(Meter::default());
     let metering = Metering::start(Arc::clone(&meter), Arc::clone(&supervisor));
-    let eyes = Eyes::start(Arc::clone(&supervisor), Arc::clone(&meter));
+    let eyes = Eyes::start(Arc::clone(&supervisor), Arc::clone(&meter), setup.events_per_second, setup.traces);
     let seeing = Arc::clone(&eyes);
     let observer: Observers = Box::new(move |worker, version| seeing.observer(worker, version));
     let witness: Arc<dyn Witness> = Arc::new(InTable(Arc::clone(&table)));

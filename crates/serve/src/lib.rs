@@ -8,11 +8,13 @@
 
 mod calls;
 mod certificates;
+mod consumers;
 mod cron;
 mod delivery;
 mod dispatch;
 mod eyes;
 mod first;
+mod kept;
 mod listeners;
 mod machine;
 mod master_key;
@@ -26,12 +28,13 @@ mod service;
 mod settings;
 mod source;
 mod stop;
+mod traces;
 mod trial;
 mod unused;
 
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use skep_control::{Addresses, Control};
 use skep_gateway::{BindError, Server, ServerLimits, TlsError};
@@ -42,9 +45,11 @@ use skep_pool::Directory;
 use skep_store::{Change, KeyError, Store, StoreError};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
+use uuid::Uuid;
 
 use crate::calls::Calls;
 use crate::certificates::OnDemand;
+use crate::consumers::Consumers;
 use crate::delivery::Delivery;
 use crate::dispatch::Dispatch;
 use crate::eyes::Eyes;
@@ -61,10 +66,12 @@ pub use delivery::{DeliveryError, DeliverySettings};
 pub use first::lock;
 pub use metering::PlansError;
 pub use service::{Service, ServiceError};
-pub use settings::{Given, MasterKey, Settings, SettingsError};
+pub use settings::{Given, LogSettings, MasterKey, Settings, SettingsError};
 
 /// The least threads there are.
 const THREADS: usize = 2;
+/// How long the last traces may take when the platform stops.
+const LAST_TRACES: Duration = Duration::from_secs(2);
 /// The largest body of a call in bytes: events that somebody watches.
 const LARGEST_CALL: u64 = 256 << 20;
 
@@ -97,6 +104,9 @@ pub enum ServeError {
     /// What is used cannot be written down.
     #[error(transparent)]
     Ledger(#[from] skep_meter::LedgerError),
+    /// Traces cannot be told.
+    #[error("[traces] of the settings: {0}")]
+    Traces(#[from] skep_telemetry::ConfigError),
     /// What is to be told to the outside world cannot be.
     #[error(transparent)]
     Delivery(#[from] DeliveryError),
@@ -161,6 +171,22 @@ async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), Se
     let setup = setup(settings, &addresses)?;
     let (runtimes, waiting) =
         Runtimes::new(setup, store.clone(), Arc::clone(&directory), tails.clone(), Arc::clone(&tell));
+    let consumers = Consumers::new(Arc::clone(&directory), Arc::clone(&runtimes), Arc::clone(&tell));
+    let logs = kept::open(settings, &tell)?;
+    let exporter = kept::exporter(settings, &tell)?;
+    let (keeping, exporting) = (logs.clone(), exporter.clone());
+    let instance = Uuid::new_v4().to_string();
+    tails.on_event(move |told| {
+        consumers.take(told);
+        if let Some(exporter) = &exporting {
+            exporter.export(traces::spans(told, &instance));
+        }
+        if let Some(logs) = &keeping
+            && let Some(entry) = kept::entry(told)
+        {
+            logs.append(entry);
+        }
+    });
     let delivery = Delivery::start(&settings.delivery, &settings.data_dir, Arc::clone(&tell))?;
     runtimes.tell_people(&delivery);
     let metering = Metering::open(settings, store.clone(), Arc::clone(&runtimes), &delivery, &tell).await?;
@@ -178,6 +204,7 @@ async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), Se
         rotations: Box::new(keeper.clone()),
         tails: tails.clone(),
         bills: Box::new(OfLedger(Arc::clone(&metering))),
+        logs,
     };
     let control = Control::new(store.clone(), runtime, addresses.clone());
     let dispatch = Arc::new(Dispatch {
@@ -213,7 +240,7 @@ async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), Se
         sockets.with_certificates(settings, on_demand)?.serve(&handlers, &runtimes, &stopped, settings.grace);
     let sweeping = tails.clone();
     tokio::spawn(async move {
-        let mut ticks = tokio::time::interval(std::time::Duration::from_secs(2));
+        let mut ticks = tokio::time::interval(Duration::from_secs(2));
         loop {
             ticks.tick().await;
             sweeping.sweep();
@@ -239,6 +266,11 @@ async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), Se
     for listening in listening {
         drop(listening.await);
     }
+    if let Some(exporter) = exporter
+        && let Err(error) = exporter.flush(LAST_TRACES).await
+    {
+        tell(&error.to_string());
+    }
     Ok(())
 }
 
@@ -257,6 +289,8 @@ fn setup(settings: &Settings, addresses: &Addresses) -> Result<Setup, ServeError
         memory: capacity.memory,
         keep_alive: u64::try_from(capacity.keep_alive.as_millis()).unwrap_or(u64::MAX),
         spares: capacity.spares,
+        events_per_second: settings.logs.per_second,
+        traces: settings.traces.is_some(),
         sandbox: settings.sandbox,
     })
 }

@@ -20,7 +20,7 @@ use skep_gateway::Connections;
 use skep_link::wire::{self, Place};
 use skep_link::{CallError, Setup};
 use skep_observe::{Level, Tails};
-use skep_pool::Directory;
+use skep_pool::{Directory, Worker};
 use skep_store::{Actor, Change, Store};
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -195,17 +195,34 @@ impl Runtimes {
     /// When it did not run.
     pub(crate) async fn scheduled(
         self: &Arc<Self>,
-        worker: &skep_pool::Worker,
+        worker: &Worker,
         cron: &str,
         due: i64,
     ) -> Result<Result<(), String>, CallError> {
+        self.largest(worker).await?.calls().call("scheduled", &(worker.id, cron, due)).await
+    }
+
+    /// Runs a Worker's tail handler in the same way: with events, a JSON list, and the names of the Workers `of` which they are.
+    ///
+    /// # Errors
+    /// When it did not run.
+    pub(crate) async fn tail(
+        self: &Arc<Self>,
+        worker: &Worker,
+        events: &str,
+        of: &[String],
+    ) -> Result<Result<(), String>, CallError> {
+        self.largest(worker).await?.calls().call("tail", &(worker.id, events, of)).await
+    }
+
+    /// The process in which the version of a Worker's largest share runs.
+    async fn largest(self: &Arc<Self>, worker: &Worker) -> Result<Arc<Runtime>, CallError> {
         let largest = worker.deployment().iter().max_by(|one, other| one.percentage.total_cmp(&other.percentage));
         let runtime = match largest {
             Some(share) => self.own(share.version_id).await,
             None => self.current().await,
         };
-        let none = || CallError::Gone("no process that runs Workers could be started".to_owned());
-        runtime.ok_or_else(none)?.calls().call("scheduled", &(worker.id, cron, due)).await
+        runtime.ok_or_else(|| CallError::Gone("no process that runs Workers could be started".to_owned()))
     }
 
     /// What all processes have and do, added up, with how many processes there are and how many died.

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use skep_acme::Challenge;
 use skep_deliver::{Destination, ExportConfig};
 use skep_pool::{Capacity, keep_alive};
+use skep_telemetry::ExporterConfig;
 use skep_worker::Secret;
 
 use crate::delivery::DeliverySettings;
@@ -21,6 +22,13 @@ const AUTHORITIES: [(&str, &str); 2] = [
 ];
 /// The least memory for isolates in bytes.
 const LEAST_MEMORY: u64 = 64 << 20;
+/// Room for events that are kept, in MiB, and how long they are, in days.
+const LOGS_MIB: u64 = 1024;
+const LOGS_DAYS: u64 = 7;
+/// A day in seconds.
+const DAY: u64 = 24 * 3600;
+/// Events of a Worker that are gathered in a second: to gather them takes one core about 1 % of its time.
+const EVENTS_PER_SECOND: u32 = 400;
 /// The folder of certificates, in the data directory.
 const CERTIFICATES: &str = "certificates";
 
@@ -69,6 +77,21 @@ pub struct Settings {
     pub delivery: DeliverySettings,
     /// Whether the dashboard is there.
     pub dashboard: bool,
+    /// What is kept of events.
+    pub logs: LogSettings,
+    /// Where traces go, if anywhere.
+    pub traces: Option<ExporterConfig>,
+}
+
+/// What is kept of events.
+#[derive(Clone, Copy, Debug)]
+pub struct LogSettings {
+    /// Bytes on the disk, at most. 0: nothing is kept.
+    pub bytes: u64,
+    /// How long.
+    pub keep: Duration,
+    /// Events of a Worker of which more than counts is gathered in a second, at most.
+    pub per_second: u32,
 }
 
 /// Where the master key comes from.
@@ -168,6 +191,17 @@ pub struct Given {
     pub plan: Option<String>,
     /// `--no-dashboard` says that it is not.
     pub dashboard: Option<bool>,
+    /// `--logs-mib`
+    pub logs_mib: Option<u64>,
+    /// `--logs-days`
+    pub logs_days: Option<u64>,
+    /// `--events-per-second`
+    pub events_per_second: Option<u32>,
+    /// The section `[traces]` of the file.
+    pub traces: Option<ExporterConfig>,
+    /// `--traces-endpoint`, which wins over that of the section.
+    #[serde(skip)]
+    pub traces_endpoint: Option<String>,
     /// Sections `[destinations.<name>]` of the file.
     pub destinations: Option<BTreeMap<String, Destination>>,
     /// Destinations that are told of alerts.
@@ -220,6 +254,11 @@ impl Given {
             plans: self.plans.or(other.plans),
             plan: self.plan.or(other.plan),
             dashboard: self.dashboard.or(other.dashboard),
+            logs_mib: self.logs_mib.or(other.logs_mib),
+            logs_days: self.logs_days.or(other.logs_days),
+            events_per_second: self.events_per_second.or(other.events_per_second),
+            traces: self.traces.or(other.traces),
+            traces_endpoint: self.traces_endpoint.or(other.traces_endpoint),
             destinations: self.destinations.or(other.destinations),
             alerts: self.alerts.or(other.alerts),
             export: self.export.or(other.export),
@@ -269,6 +308,19 @@ impl Given {
             let message = "isolates_per_worker and isolates_per_account are at least 1, and memory_mib at least 64: with less, nothing could run";
             return Err(SettingsError::Value(message.to_owned()));
         }
+        let logs = LogSettings {
+            bytes: self.logs_mib.unwrap_or(LOGS_MIB).saturating_mul(1 << 20),
+            keep: Duration::from_secs(self.logs_days.unwrap_or(LOGS_DAYS).saturating_mul(DAY)),
+            per_second: self.events_per_second.unwrap_or(EVENTS_PER_SECOND),
+        };
+        let traces = match self.traces_endpoint {
+            Some(endpoint) => Some(traces_to(&endpoint, self.traces)?),
+            None => self.traces,
+        };
+        if logs.keep.is_zero() || logs.per_second == 0 {
+            let message = "logs_days and events_per_second are at least 1: to keep no logs, set logs_mib to 0";
+            return Err(SettingsError::Value(message.to_owned()));
+        }
         Ok(Settings {
             data_dir,
             listen,
@@ -295,6 +347,8 @@ impl Given {
                 alerts: self.alerts.unwrap_or_default(),
                 exports: self.export.unwrap_or_default(),
             },
+            logs,
+            traces,
         })
     }
 }
@@ -330,6 +384,17 @@ impl Given {
         let (contact, root) = (self.acme_contact.clone(), self.acme_root.clone());
         Ok(Some(skep_acme::Settings { contact, root, challenges, ..settings }))
     }
+}
+
+/// Where traces go, as the section says but for the endpoint.
+fn traces_to(endpoint: &str, section: Option<ExporterConfig>) -> Result<ExporterConfig, SettingsError> {
+    let endpoint = endpoint.parse().map_err(|error| {
+        SettingsError::Value(format!("traces_endpoint is \"{endpoint}\": {error}. Write it like http://127.0.0.1:4318"))
+    })?;
+    Ok(match section {
+        Some(section) => ExporterConfig { endpoint, ..section },
+        None => ExporterConfig::new(endpoint),
+    })
 }
 
 /// A challenge by its name in RFC 8555 and RFC 8737.

@@ -14,6 +14,7 @@ pub(crate) mod init;
 pub(crate) mod invoice;
 pub(crate) mod login;
 pub(crate) mod logout;
+pub(crate) mod logs;
 pub(crate) mod man;
 pub(crate) mod master_key;
 pub(crate) mod open;

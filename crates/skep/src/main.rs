@@ -11,8 +11,9 @@ use std::time::Instant;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::commands::{
-    billing, completions, cron, delete, deploy, deployments, dev, domains, env, init, invoice, login, logout, man,
-    master_key, open, rollback, routes, runtime, secret, serve, service, tail, token, types, usage, versions, whoami,
+    billing, completions, cron, delete, deploy, deployments, dev, domains, env, init, invoice, login, logout, logs,
+    man, master_key, open, rollback, routes, runtime, secret, serve, service, tail, token, types, usage, versions,
+    whoami,
 };
 
 /// A request is allocated on one thread and freed on another, which glibc's allocator is slow at.
@@ -45,6 +46,7 @@ enum Command {
     Login(login::Arguments),
     Logout(logout::Arguments),
     Whoami(whoami::Arguments),
+    Logs(logs::Arguments),
     Usage(usage::Arguments),
     Billing(billing::Arguments),
     Invoice(invoice::Arguments),
@@ -82,6 +84,7 @@ fn main() -> ExitCode {
         Command::Login(arguments) => login::run(&arguments),
         Command::Logout(arguments) => logout::run(&arguments),
         Command::Whoami(arguments) => whoami::run(&arguments),
+        Command::Logs(arguments) => logs::run(&arguments),
         Command::Usage(arguments) => usage::run(&arguments),
         Command::Billing(arguments) => billing::run(&arguments),
         Command::Invoice(arguments) => invoice::run(&arguments),

@@ -37,6 +37,22 @@ pub struct LiveWorker {
     pub domains: Vec<String>,
     /// Cron expressions.
     pub crons: Vec<String>,
+    /// What becomes of its events, beside being counted.
+    pub observability: Observability,
+}
+
+/// What becomes of a Worker's events, beside being counted.
+/// <https://developers.cloudflare.com/workers/wrangler/configuration/#observability>
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Observability {
+    /// The share of them that is kept, from 0 to 1.
+    pub logs: f32,
+    /// Only those are kept that printed something or failed.
+    pub only_custom: bool,
+    /// The share of them that is traced, from 0 to 1.
+    pub traces: f32,
+    /// The names of the account's Workers that get them.
+    pub consumers: Vec<String>,
 }
 
 /// Something that those who serve requests must know.

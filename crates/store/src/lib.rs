@@ -44,7 +44,7 @@ pub use cron::{Cron, CronError};
 pub use database::Store;
 pub use domains::{Domain, Route, Zone};
 pub use error::{StoreError, StoreResult};
-pub use feed::{Change, LiveWorker, Share};
+pub use feed::{Change, LiveWorker, Observability, Share};
 pub use files::{FileHash, Files};
 pub use hold::Hold;
 pub use load::{LoadError, Opened};

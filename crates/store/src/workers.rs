@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::audit::{Actor, record};
 use crate::database::Writer;
-use crate::feed::{Change, LiveWorker, Share};
+use crate::feed::{Change, LiveWorker, Observability, Share};
 use crate::records::{Timestamp, from_json, json, now};
 use crate::versions::{self, uuid};
 use crate::{Annotations, Deployment, NewDeployment, NewVersion, Store, StoreError, StoreResult, VersionRecord};
@@ -31,6 +31,29 @@ pub struct WorkerSettings {
     /// The last migration of Durable Objects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub migration_tag: Option<String>,
+}
+
+impl WorkerSettings {
+    /// What they say of the Worker's events. A part that says nothing of its own is as the whole.
+    fn observability(&self) -> Observability {
+        let whole = self.observability.as_ref();
+        let share = |part: Option<&Value>, enabled: bool| {
+            let enabled = part.and_then(|part| part.get("enabled")?.as_bool()).unwrap_or(enabled);
+            let rate = |of: &Value| of.get("head_sampling_rate")?.as_f64();
+            let rate = part.and_then(rate).or_else(|| whole.and_then(rate)).unwrap_or(1.0);
+            if enabled { rate.clamp(0.0, 1.0) as f32 } else { 0.0 }
+        };
+        let (logs, traces) = (whole.and_then(|whole| whole.get("logs")), whole.and_then(|whole| whole.get("traces")));
+        let enabled = whole.and_then(|whole| whole.get("enabled")?.as_bool()).unwrap_or(false);
+        let consumers = self.tail_consumers.iter().filter_map(|consumer| consumer.get("service")?.as_str());
+        Observability {
+            logs: share(logs, enabled),
+            only_custom: logs.and_then(|logs| logs.get("invocation_logs")?.as_bool()) == Some(false),
+            // Traces are asked for by themselves.
+            traces: share(traces, false),
+            consumers: consumers.map(str::to_owned).collect(),
+        }
+    }
 }
 
 /// A Worker, as it is kept.
@@ -448,6 +471,7 @@ fn bare(worker: &WorkerRecord, subdomain: String) -> LiveWorker {
         routes: Vec::new(),
         domains: Vec::new(),
         crons: Vec::new(),
+        observability: worker.settings.observability(),
     }
 }
 

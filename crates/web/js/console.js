@@ -68,11 +68,12 @@ function withoutPlatformFrames(text) {
 
 function print(level, text, args = undefined) {
   text = withoutPlatformFrames(text);
-  const wanted = ops.op_console_arguments_wanted() ? argumentsAsJson(args ?? [text]) : "";
+  const event = currentId();
+  const wanted = ops.op_console_arguments_wanted(event) ? argumentsAsJson(args ?? [text]) : "";
   if (indentation !== "") {
     text = indentation + StringPrototypeReplaceAll(text, "\n", `\n${indentation}`);
   }
-  ops.op_console(currentId(), level, text, wanted);
+  ops.op_console(event, level, text, wanted);
 }
 
 /** The arguments of a call for who watches: a JSON list, in which text stands for what JSON has no word for. */

@@ -444,6 +444,11 @@ function dispatchScheduled(id, entrypoint, scheduledTime, cron) {
   });
 }
 
+/** Defines a property that is not listed. */
+function defineHidden(object, name, value) {
+  ObjectDefineProperty(object, name, { __proto__: null, value, writable: true, configurable: true });
+}
+
 /** A plain object that shows the name of a class. */
 function named(name, object) {
   return ObjectDefineProperty(object, SymbolToStringTag, { __proto__: null, value: name, configurable: true });
@@ -493,10 +498,18 @@ function queueMessages(list, result) {
   return messages;
 }
 
-/** Events of other Workers, as JSON. https://developers.cloudflare.com/workers/runtime-apis/handlers/tail/ */
+/**
+ * Events of other Workers, as JSON: `[{ item, unredacted }]`, the second what was left out of a request, or null.
+ * https://developers.cloudflare.com/workers/runtime-apis/handlers/tail/
+ */
 function dispatchTail(id, entrypoint, eventsJson) {
   run(id, {}, async (invocation) => {
-    const events = JSONParse(eventsJson);
+    const events = [];
+    for (const { item, unredacted } of new SafeArrayIterator(JSONParse(eventsJson))) {
+      const request = item.event?.request;
+      if (request) defineHidden(request, "getUnredacted", () => ({ ...request, ...unredacted }));
+      ArrayPrototypePush(events, item);
+    }
     if (serviceWorker) {
       const event = new TailEvent("tail", { invocation, events });
       setIsTrusted(event, true);

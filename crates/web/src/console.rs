@@ -11,10 +11,10 @@ use crate::events::{EventId, Events};
 /// The longest console line that is kept, in bytes.
 const LONGEST_LINE: usize = 256 * 1024;
 
-/// Whether somebody wants the arguments of console lines as values.
+/// Whether somebody wants the arguments of an event's console lines as values.
 #[op2(fast)]
-pub(crate) fn op_console_arguments_wanted(state: &OpState) -> bool {
-    state.borrow::<Host>().observer.wants_details()
+pub(crate) fn op_console_arguments_wanted(state: &OpState, #[smi] event: u32) -> bool {
+    state.borrow::<Events>().has_details(event)
 }
 
 /// Every compatibility flag and whether it is on, as JSON.

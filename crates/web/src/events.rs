@@ -4,6 +4,7 @@
 //! handler and all `waitUntil()` promises are settled and the response is sent completely. The ops here are how
 //! JavaScript asks about an event and answers it.
 
+pub(crate) mod ops;
 pub(crate) mod respond;
 
 use std::cell::Cell;
@@ -12,12 +13,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use deno_core::{OpState, ResourceId, op2, v8};
+use deno_core::{OpState, ResourceId};
 use deno_error::JsErrorBox;
 use http::HeaderMap;
 use skep_exchange::rpc::Ending;
 use skep_exchange::{Depth, Failure, Reply, Request, RequestCf, Response};
-use skep_observe::{Details, EventRecord, Exception, Level, LogLine, Trigger};
+use skep_observe::{Details, EventRecord, Exception, Level, LogLine, OpenSpan, Spans, Trigger, Waited};
 use skep_worker::{Limit, LimitExceeded, Outcome};
 use tokio::sync::{Semaphore, oneshot};
 
@@ -76,6 +77,8 @@ struct EventState {
     connections: Option<Arc<Semaphore>>,
     /// What is kept for who watches.
     details: Option<Box<Details>>,
+    /// What it waited for, if it is traced.
+    spans: Option<Spans>,
     /// The resource of the request's body, or of the session that it answers, 0 if there is none. It is closed with the event.
     body: ResourceId,
     /// More resources that are closed with the event.
@@ -133,6 +136,8 @@ impl Events {
     }
 
     fn begin(&mut self, event: EventId, trigger: Trigger, head: Option<Head>, waiter: Waiter) {
+        let mut details = self.host.observer.begins(head.as_ref().map(|head| &head.headers)).map(Details::wanted);
+        let spans = details.as_mut().and_then(|details| details.trace.take()).map(|trace| Spans::new(*trace));
         let state = EventState {
             trigger,
             head,
@@ -147,7 +152,8 @@ impl Events {
             subrequests: 0,
             depth: Depth::default(),
             connections: None,
-            details: self.host.observer.wants_details().then(Box::default),
+            details,
+            spans,
             body: 0,
             kept: Vec::new(),
             settled: false,
@@ -352,8 +358,13 @@ impl Events {
 
     /// An error was not caught.
     pub(crate) fn see_exception(&mut self, event: EventId, exception: Exception) {
-        if let Some(details) = self.open.get_mut(&event.0).and_then(|state| state.details.as_mut()) {
-            details.exception(&exception);
+        if let Some(state) = self.open.get_mut(&event.0) {
+            if state.details.is_none() {
+                state.details = self.host.observer.failed().map(Details::wanted);
+            }
+            if let Some(details) = &mut state.details {
+                details.exception(&exception);
+            }
         }
         self.host.observer.exception(&self.host.source(event), exception);
     }
@@ -430,6 +441,11 @@ impl Events {
         self.ended.push((event, state));
     }
 
+    /// Whether somebody gets the console lines of an event.
+    pub(crate) fn has_details(&self, event: u32) -> bool {
+        self.open.get(&event).is_some_and(|state| state.details.is_some())
+    }
+
     fn record(&self, event: EventId, mut state: EventState) {
         let cpu = state.used_cpu(self.shared_cpu);
         match state.waiter.take() {
@@ -438,6 +454,12 @@ impl Events {
             }
             Some(Waiter::Rpc(waiter)) => drop(waiter.send(Ending::Closed)),
             Some(Waiter::Fetch(_)) | None => {}
+        }
+        if state.details.is_none() && matches!(state.trigger, Trigger::Fetch { status: Some(500..), .. }) {
+            state.details = self.host.observer.failed().map(Details::wanted);
+        }
+        if let (Some(details), Some(spans)) = (&mut state.details, &state.spans) {
+            details.trace = Some(Box::new(spans.take()));
         }
         if let (Some(details), Some(head)) = (&mut state.details, state.head.take()) {
             (details.headers, details.cf) = (head.headers, head.cf);
@@ -455,6 +477,11 @@ impl Events {
             details: state.details,
         };
         self.host.observer.finished(&self.host.source(event), record);
+    }
+
+    /// Something begins that a traced event waits for, in which somebody else may be called.
+    pub(crate) fn span(&self, event: u32, name: &str, is_call: bool) -> Option<OpenSpan> {
+        Some(self.open.get(&event)?.spans.as_ref()?.open(name, is_call))
     }
 
     /// Counts a subrequest. Gives the permits for the event's outbound connections.
@@ -509,6 +536,7 @@ pub fn begin_fetch(
     }
     let depth = parts.extensions.get::<Depth>().copied().unwrap_or_default();
     let cf = parts.extensions.get::<RequestCf>().map(|cf| Arc::clone(&cf.0));
+    let waited = parts.extensions.get::<Waited>().copied();
     let trigger = Trigger::Fetch { method: parts.method, url: parts.uri.clone(), status: None };
     let head = Head { url: parts.uri, headers: parts.headers, cf };
     let events = state.borrow_mut::<Events>();
@@ -517,6 +545,12 @@ pub fn begin_fetch(
         state.depth = depth;
         state.body = body_rid;
         state.received = received;
+        if let (Some(waited), Some(details)) = (waited, &mut state.details) {
+            details.cold = waited.cold;
+            if let Some(spans) = &state.spans {
+                spans.waited(&waited);
+            }
+        }
     }
     body_rid
 }
@@ -529,65 +563,4 @@ pub fn close_bodies(state: &mut OpState) {
             resource.close();
         }
     }
-}
-
-/// The URL of a fetch event's request.
-#[op2]
-#[string]
-pub(crate) fn op_request_url(state: &OpState, #[smi] event: u32) -> Result<String, JsErrorBox> {
-    Ok(state.borrow::<Events>().head(event)?.url.to_string())
-}
-
-/// The headers of a fetch event's request: names and values in turn.
-#[op2]
-pub(crate) fn op_request_headers<'s>(
-    scope: &mut v8::PinScope<'s, '_>,
-    state: &OpState,
-    #[smi] event: u32,
-) -> Result<v8::Local<'s, v8::Array>, JsErrorBox> {
-    let headers = &state.borrow::<Events>().head(event)?.headers;
-    let mut flat: Vec<v8::Local<'s, v8::Value>> = Vec::with_capacity(headers.len() * 2);
-    let too_long = || JsErrorBox::range_error("a header is too long");
-    for (name, value) in headers {
-        let name = v8::String::new_from_one_byte(scope, name.as_str().as_bytes(), v8::NewStringType::Internalized);
-        let value = v8::String::new_from_one_byte(scope, value.as_bytes(), v8::NewStringType::Normal);
-        flat.push(name.ok_or_else(too_long)?.into());
-        flat.push(value.ok_or_else(too_long)?.into());
-    }
-    Ok(v8::Array::new_with_elements(scope, &flat))
-}
-
-/// The `request.cf` of a fetch event, as JSON.
-#[op2]
-#[string]
-pub(crate) fn op_request_cf(state: &OpState, #[smi] event: u32) -> Result<String, JsErrorBox> {
-    Ok(state.borrow::<Events>().head(event)?.cf.as_deref().unwrap_or("{}").to_owned())
-}
-
-/// An event's handler threw.
-#[op2(fast)]
-pub(crate) fn op_event_failed(
-    state: &mut OpState,
-    #[smi] event: u32,
-    #[string] name: &str,
-    #[string] message: &str,
-    #[string] stack: &str,
-    no_handler: bool,
-) {
-    let failure = if no_handler { Failure::unusable(message) } else { Failure::exception(name, message, stack) };
-    state.borrow_mut::<Events>().answer_with_failure(EventId(event), failure);
-}
-
-/// An event's handler returned something for the host.
-#[op2(fast)]
-pub(crate) fn op_event_returned(state: &mut OpState, #[smi] event: u32, #[string] returned: &str) {
-    if let Some(state) = state.borrow_mut::<Events>().open.get_mut(&event) {
-        state.returned = returned.to_owned();
-    }
-}
-
-/// An event's handler and its `waitUntil()` promises are settled.
-#[op2(fast)]
-pub(crate) fn op_event_settled(state: &mut OpState, #[smi] event: u32) {
-    state.borrow_mut::<Events>().settle(EventId(event));
 }

@@ -14,6 +14,7 @@ use deno_error::JsErrorBox;
 use http::header::{CONTENT_LENGTH, HOST, UPGRADE};
 use http::{HeaderName, HeaderValue, Method, Uri};
 use skep_exchange::{Body, Request, Response, WebSocket};
+use skep_observe::OpenSpan;
 use skep_outbound::OutboundError;
 
 use crate::Host;
@@ -21,7 +22,7 @@ use crate::body::{BodyResource, Encoder, pump};
 use crate::events::Events;
 use crate::websocket::WebSocketResource;
 
-type Answer = (Response, bool);
+pub(crate) type Answer = (Response, bool);
 type Answering = Pin<Box<dyn Future<Output = Result<Answer, JsErrorBox>>>>;
 
 /// A request that is on its way.
@@ -84,12 +85,13 @@ pub(crate) fn op_fetch_start(
     let mut request = request(&method, &url, headers)?;
     *request.body_mut() = body(state, data, rid)?;
     set_length(&mut request);
+    let span = request_span(state, event, "fetch", &mut request);
     let client = state.borrow::<Host>().outbound.clone();
     let upgrade =
         request.headers().get(UPGRADE).is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket"));
     Ok(pend(state, async move {
         let _permit = connections.acquire_owned().await.map_err(|error| JsErrorBox::generic(error.to_string()))?;
-        if upgrade {
+        let answer = if upgrade {
             client.open_websocket(request).await.map(|response| (response, false)).map_err(|error| js_error(&error))
         } else {
             client
@@ -97,8 +99,37 @@ pub(crate) fn op_fetch_start(
                 .await
                 .map(|answer| (answer.response, answer.decoded))
                 .map_err(|error| js_error(&error))
-        }
+        };
+        end_span(span, &answer);
+        answer
     }))
+}
+
+/// A request of a traced event begins: whoever is asked is told of the trace.
+pub(crate) fn request_span(state: &OpState, event: u32, name: &str, request: &mut Request) -> Option<OpenSpan> {
+    let span = state.borrow::<Events>().span(event, name, true)?;
+    span.propagate(request.headers_mut());
+    let host = request.uri().host().unwrap_or_default();
+    Some(
+        span.with("http.request.method", request.method().as_str())
+            .with("url.full", request.uri().to_string().as_str())
+            .with("server.address", host),
+    )
+}
+
+/// It is answered, or not.
+pub(crate) fn end_span(span: Option<OpenSpan>, answer: &Result<Answer, JsErrorBox>) {
+    let Some(mut span) = span else { return };
+    match answer {
+        Ok((response, _)) => {
+            let status = response.status();
+            span.tell("http.response.status_code", status.as_u16());
+            // For who asks, also what he did wrong is an error.
+            // <https://opentelemetry.io/docs/specs/semconv/http/http-spans/#status>
+            span.end((status.is_client_error() || status.is_server_error()).then(String::new));
+        }
+        Err(error) => span.end(Some(error.to_string())),
+    }
 }
 
 /// An error of the network, as the standard has it: a TypeError.

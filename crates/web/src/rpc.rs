@@ -138,7 +138,16 @@ pub(crate) fn op_rpc_open(
     let depth = state.borrow_mut::<Events>().count_call(event)?;
     let (ours, theirs) = Session::pair();
     let services = Arc::clone(&state.borrow::<Host>().services);
-    let answering = services.rpc(target(worker, entrypoint, props), Opening { method, depth, session: theirs });
+    let span = state.borrow::<Events>().span(event, "rpc", true);
+    let span = span.map(|span| span.with("rpc.method", method.as_str()).with("skep.worker", worker.as_str()));
+    let calling = services.rpc(target(worker, entrypoint, props), Opening { method, depth, session: theirs });
+    let answering = Box::pin(async move {
+        let ended = calling.await;
+        if let Some(span) = span {
+            span.end(ended.as_ref().err().map(|failure| failure.message.clone()));
+        }
+        ended
+    });
     let room = state.borrow::<Room>().clone();
     let rid = state.resource_table.add(SessionResource::new(event, ours, &room, Some(answering)));
     state.borrow_mut::<Events>().keep(event, rid)?;

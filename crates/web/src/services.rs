@@ -15,7 +15,7 @@ use skep_exchange::{Failure, Request, RequestCf, Response};
 
 use crate::Host;
 use crate::events::Events;
-use crate::fetch::{Started, body, pend, request, set_length};
+use crate::fetch::{Started, body, end_span, pend, request, request_span, set_length};
 
 /// Which of a Worker's entrypoints is meant, and what it is told.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -148,14 +148,20 @@ pub(crate) fn op_service_fetch(
     if !cf.is_empty() {
         request.extensions_mut().insert(RequestCf(cf.into()));
     }
+    let name = if worker.is_empty() { "assets" } else { "service binding" };
+    let mut span = request_span(state, event, name, &mut request);
+    if let Some(span) = span.as_mut().filter(|_| !worker.is_empty()) {
+        span.tell("skep.worker", worker.as_str());
+    }
     let services = Arc::clone(&state.borrow::<Host>().services);
     let answering = match worker.is_empty() {
         true => services.assets(request),
         false => services.fetch(target(worker, entrypoint, props), request),
     };
     Ok(pend(state, async move {
-        let response = answering.await.map_err(|failure| remote_error(&failure))?;
-        let mut answer = skep_outbound::decode(response);
+        let answered = answering.await.map(|response| (response, false)).map_err(|failure| remote_error(&failure));
+        end_span(span, &answered);
+        let mut answer = skep_outbound::decode(answered?.0);
         // What is known of the length is said as it would be over the network.
         let length = http_body::Body::size_hint(answer.response.body()).exact().filter(|_| !answer.decoded);
         if let Some(length) = length {
@@ -175,10 +181,15 @@ pub(crate) async fn op_rate_limit(
     #[smi] period: u32,
     #[string] key: String,
 ) -> Result<bool, JsErrorBox> {
-    let counting = {
+    let (counting, span) = {
         let mut state = state.borrow_mut();
         state.borrow_mut::<Events>().count_subrequest(event)?;
-        state.borrow::<Host>().services.limit(&RateLimit { namespace, limit, period }, &key)
+        let span = state.borrow::<Events>().span(event, "rate limit", true);
+        (state.borrow::<Host>().services.limit(&RateLimit { namespace, limit, period }, &key), span)
     };
-    counting.await.map_err(|failure| remote_error(&failure))
+    let counted = counting.await;
+    if let Some(span) = span {
+        span.end(counted.as_ref().err().map(|failure| failure.message.clone()));
+    }
+    counted.map_err(|failure| remote_error(&failure))
 }

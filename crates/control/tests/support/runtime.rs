@@ -113,5 +113,6 @@ pub(crate) fn none(store: Store) -> Runtime {
         rotations: Box::new(InMemory(store)),
         tails: Tails::start().expect("a thread"),
         bills: Box::new(Unused),
+        logs: None,
     }
 }

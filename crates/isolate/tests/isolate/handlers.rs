@@ -170,7 +170,9 @@ async fn events_other_than_fetch() {
           batch.messages[0].ack();
           batch.messages[1].retry({ delaySeconds: 5 });
         },
-        tail(events) { console.log(events.length, events[0].scriptName); },
+        tail([one, other]) {
+          console.log(one.scriptName, JSON.stringify(other.event.request), other.event.request.getUnredacted().headers.cookie);
+        },
       }";
     let (isolate, recorder) = start(version(source)).await.unwrap();
     assert_eq!(isolate.handlers(), [Event::Scheduled, Event::Queue, Event::Tail]);
@@ -181,9 +183,17 @@ async fn events_other_than_fetch() {
         finished.returned,
         r#"{"ackAll":false,"retryAll":null,"acks":["a"],"retries":[{"id":"b","delaySeconds":5}]}"#
     );
-    isolate.tail(r#"[{"scriptName":"other"}]"#).await.unwrap();
-    let expected = ["*/5 * * * * 1700000000000 scheduled function", "a { x: 1 } 1 1", "b t 2 2", "1 other"];
+    let request = r#"{"url":"http://a/","headers":{"cookie":"REDACTED"}}"#;
+    let whole = request.replace("REDACTED", "a=b");
+    let events = format!(
+        r#"[{{"item":{{"scriptName":"one","event":null}},"unredacted":null}},{{"item":{{"scriptName":"other","event":{{"request":{request}}}}},"unredacted":{whole}}}]"#
+    );
+    let of = ["one".to_owned(), "other".to_owned()];
+    isolate.tail(&events, &of).await.unwrap();
+    let told = format!("one {request} a=b");
+    let expected = ["*/5 * * * * 1700000000000 scheduled function", "a { x: 1 } 1 1", "b t 2 2", &told];
     assert_eq!(recorder.lines(), expected);
+    assert_eq!(recorder.finished().trigger, Trigger::Tail { workers: of.to_vec() });
 }
 
 async fn a_scheduled_handler_that_throws() {

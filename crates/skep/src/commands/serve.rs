@@ -107,6 +107,18 @@ pub(crate) struct Arguments {
     /// The plan of accounts that were given none: self-hosted, if nobody says
     #[arg(long, value_name = "NAME", env = "SKEP_PLAN", help_heading = "Usage")]
     plan: Option<String>,
+    /// Room for the logs that are kept, in MiB: the oldest go first; 0 keeps none [default: 1024]
+    #[arg(long, value_name = "MIB", env = "SKEP_LOGS_MIB", help_heading = "Logs")]
+    logs_mib: Option<u64>,
+    /// How long logs are kept, in days [default: 7]
+    #[arg(long, value_name = "DAYS", env = "SKEP_LOGS_DAYS", help_heading = "Logs")]
+    logs_days: Option<u64>,
+    /// Events of a Worker that are shown or kept in a second: what is beyond is sampled, failures have room of their own [default: 400]
+    #[arg(long, value_name = "NUMBER", env = "SKEP_EVENTS_PER_SECOND", help_heading = "Logs")]
+    events_per_second: Option<u32>,
+    /// Where traces go of Workers that want them: an OpenTelemetry collector that speaks OTLP over HTTP
+    #[arg(long, value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT", help_heading = "Logs")]
+    traces_endpoint: Option<String>,
 }
 
 pub(crate) fn run(arguments: Arguments, begun: Instant) -> Outcome {
@@ -140,6 +152,10 @@ pub(crate) fn run(arguments: Arguments, begun: Instant) -> Outcome {
         dashboard: arguments.no_dashboard.then_some(false),
         plans: arguments.plans,
         plan: arguments.plan,
+        logs_mib: arguments.logs_mib,
+        logs_days: arguments.logs_days,
+        events_per_second: arguments.events_per_second,
+        traces_endpoint: arguments.traces_endpoint,
         ..Given::default()
     };
     let secret = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());

@@ -5,7 +5,8 @@ use serde_json::Value;
 use crate::support::{Person, Platform, Project, skep};
 
 /// Every command.
-const COMMANDS: [&str; 27] = [
+const COMMANDS: [&str; 28] = [
+    "logs",
     "usage",
     "billing",
     "invoice",
