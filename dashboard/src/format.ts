@@ -4,15 +4,21 @@ const LOCALE = "en";
 const whole = new Intl.NumberFormat(LOCALE, { maximumFractionDigits: 0 });
 const compact = new Intl.NumberFormat(LOCALE, { notation: "compact", maximumFractionDigits: 1 });
 const day = new Intl.DateTimeFormat(LOCALE, { dateStyle: "medium", timeZone: "UTC" });
-const moment = new Intl.DateTimeFormat(LOCALE, { dateStyle: "medium", timeStyle: "medium" });
-const clock = new Intl.DateTimeFormat(LOCALE, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
-const clockShort = new Intl.DateTimeFormat(LOCALE, { hour: "2-digit", minute: "2-digit", hour12: false });
+const moment = new Intl.DateTimeFormat(LOCALE, { dateStyle: "medium", timeStyle: "medium", hourCycle: "h23" });
+const clock = new Intl.DateTimeFormat(LOCALE, {
+  hour: "2-digit",
+  minute: "2-digit",
+  second: "2-digit",
+  hourCycle: "h23",
+});
+const clockShort = new Intl.DateTimeFormat(LOCALE, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 const month = new Intl.DateTimeFormat(LOCALE, { month: "long", year: "numeric", timeZone: "UTC" });
 
 /** What there is nothing to say of. */
 export const NONE = "–";
 
-export const count = (value: number): string => (Math.abs(value) < 10_000 ? whole.format(value) : compact.format(value));
+export const count = (value: number): string =>
+  Math.abs(value) < 10_000 ? whole.format(value) : compact.format(value);
 
 export const exact = (value: number): string => whole.format(value);
 
@@ -82,7 +88,8 @@ export function money(amount: string, currency: string): string {
 }
 
 const time = (value: number | string): Date => new Date(value);
-export const date = (value: number | string): string => (Number.isNaN(time(value).getTime()) ? NONE : moment.format(time(value)));
+export const date = (value: number | string): string =>
+  Number.isNaN(time(value).getTime()) ? NONE : moment.format(time(value));
 export const dayOf = (value: number | string): string => day.format(time(value));
 export const clockOf = (value: number | string): string => clock.format(time(value));
 export const clockShortOf = (value: number | string): string => clockShort.format(time(value));
@@ -101,6 +108,9 @@ export const short = (id: string): string => id.slice(0, 8);
 
 /** A word of the API as a person writes it, such as `rolled_back`. */
 export function words(name: string): string {
-  const spaced = name.replace(/[._-]+/g, " ").replace(/([a-z])([A-Z])/g, "$1 $2").toLowerCase();
+  const spaced = name
+    .replace(/[._-]+/g, " ")
+    .replace(/([a-z])([A-Z])/g, "$1 $2")
+    .toLowerCase();
   return spaced.charAt(0).toUpperCase() + spaced.slice(1);
 }

@@ -72,7 +72,11 @@ interface ContextOptions extends Partial<Look> {
   bypassCSP?: boolean;
 }
 
-export async function context({ size = WIDE, theme = "light", bypassCSP = false }: ContextOptions = {}): Promise<BrowserContext> {
+export async function context({
+  size = WIDE,
+  theme = "light",
+  bypassCSP = false,
+}: ContextOptions = {}): Promise<BrowserContext> {
   expect(browser !== undefined, "the browser runs");
   const made = await browser.newContext({
     viewport: size,
@@ -114,7 +118,11 @@ export async function visitor(options: ContextOptions, work: (page: Page) => Pro
 export async function signIn(page: Page): Promise<void> {
   await page.getByLabel("API token").fill(token);
   await page.getByRole("button", { name: "Sign in" }).click();
-  await page.getByRole("button", { name: "Sign out" }).or(page.getByRole("button", { name: "Menu" })).first().waitFor();
+  await page
+    .getByRole("button", { name: "Sign out" })
+    .or(page.getByRole("button", { name: "Menu" }))
+    .first()
+    .waitFor();
 }
 
 interface Result {

@@ -23,9 +23,13 @@ export const changes: readonly Test[] = [
         const button = page.getByRole("button", { name: "Roll back to version 1", exact: true });
         await button.click();
         const dialog = page.getByRole("dialog", { name: `Roll back ${worker}?` });
+        await dialog.waitFor();
         await page.keyboard.press("Escape");
         await dialog.waitFor({ state: "detached" });
-        expect(await button.evaluate((element) => element === document.activeElement), "the focus is back on the button");
+        expect(
+          await button.evaluate((element) => element === document.activeElement),
+          "the focus is back on the button",
+        );
         expect((await live())?.versions[0]?.version_id === before, "Esc changes nothing");
         await button.click();
         await dialog.getByLabel("Why").fill("the cart was empty");
@@ -87,7 +91,10 @@ export const changes: readonly Test[] = [
         });
         await page.goto(at("versions"));
         await page.getByText("Running", { exact: true }).waitFor();
-        expect((await page.locator('.steps [aria-current="step"]').textContent())?.trim() === "10 %", "the first step is marked");
+        expect(
+          (await page.locator('.steps [aria-current="step"]').textContent())?.trim() === "10 %",
+          "the first step is marked",
+        );
         await page.getByRole("button", { name: "Stop and go back" }).click();
         await page.getByRole("dialog").getByRole("button", { name: "Stop and go back" }).click();
         await page.getByText("Stopped", { exact: true }).waitFor();
@@ -99,12 +106,18 @@ export const changes: readonly Test[] = [
       signedIn({}, async (page) => {
         await page.goto(`${base}/dashboard/usage`);
         const opened = page.context().waitForEvent("page");
-        await page.getByRole("link", { name: /as HTML/ }).first().click();
+        await page
+          .getByRole("link", { name: /as HTML/ })
+          .first()
+          .click();
         const invoice = await opened;
         await invoice.getByText("Total").first().waitFor();
         await invoice.close();
         const download = page.waitForEvent("download");
-        await page.getByRole("link", { name: /as CSV/ }).first().click();
+        await page
+          .getByRole("link", { name: /as CSV/ })
+          .first()
+          .click();
         const file = await (await download).path();
         expect(readFileSync(file, "utf8").includes("requests"), "the CSV has lines");
         await page.getByRole("button", { name: "Change the spend cap" }).click();

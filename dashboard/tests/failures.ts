@@ -3,7 +3,12 @@ import { signIn, signedIn, visitor } from "./browser";
 import { type Test, until } from "./check";
 import { base, worker } from "./platform";
 
-const envelope = (message: string) => ({ success: false, errors: [{ code: 10002, message }], messages: [], result: null });
+const envelope = (message: string) => ({
+  success: false,
+  errors: [{ code: 10002, message }],
+  messages: [],
+  result: null,
+});
 
 export const failures: readonly Test[] = [
   {

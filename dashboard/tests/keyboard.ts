@@ -43,7 +43,10 @@ export const keyboard: readonly Test[] = [
         await page.keyboard.press("Enter");
         const heading = page.getByRole("heading", { name: worker, level: 1 });
         await heading.waitFor();
-        expect(await heading.evaluate((element) => element === document.activeElement), "the new page's heading has the focus");
+        expect(
+          await heading.evaluate((element) => element === document.activeElement),
+          "the new page's heading has the focus",
+        );
         await tabTo(page, /^Live$/);
         await page.keyboard.press("ArrowRight");
         await page.keyboard.press("ArrowRight");

@@ -47,9 +47,8 @@ const PAGES: readonly Shown[] = [
 /** Pictures that the documentation shows. */
 const SHOWN: Readonly<Record<string, readonly string[]>> = {
   "1280-light": ["overview", "usage", "versions"],
-  "1280-dark": ["overview", "tail", "nodes"],
-  "375-light": ["overview"],
-  "375-dark": ["tail"],
+  "1280-dark": ["tail"],
+  "375-dark": ["overview"],
 };
 
 async function picture(page: Page, name: string, look: string): Promise<void> {

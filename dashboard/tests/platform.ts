@@ -3,7 +3,8 @@ import { request } from "node:http";
 
 function needed(name: string): string {
   const value = process.env[name];
-  if (value === undefined || value === "") throw new Error(`${name} is not set: crates/skep/tests/e2e/dashboard.rs sets it`);
+  if (value === undefined || value === "")
+    throw new Error(`${name} is not set: crates/skep/tests/e2e/dashboard.rs sets it`);
   return value;
 }
 

@@ -27,8 +27,13 @@ export const signingIn: readonly Test[] = [
         await signIn(page);
         await page.getByRole("heading", { name: "Audit log", level: 1 }).waitFor();
         const [cookie] = await page.context().cookies();
-        expect(cookie?.name === "skep-session" && cookie.httpOnly && cookie.sameSite === "Strict", JSON.stringify(cookie));
-        const reached = await page.evaluate(() => document.cookie + JSON.stringify(localStorage) + JSON.stringify(sessionStorage));
+        expect(
+          cookie?.name === "skep-session" && cookie.httpOnly && cookie.sameSite === "Strict",
+          JSON.stringify(cookie),
+        );
+        const reached = await page.evaluate(
+          () => document.cookie + JSON.stringify(localStorage) + JSON.stringify(sessionStorage),
+        );
         expect(!reached.includes("skep"), `scripts see ${reached}`);
         await page.reload();
         await page.getByRole("heading", { name: "Audit log", level: 1 }).waitFor();
@@ -44,7 +49,11 @@ export const signingIn: readonly Test[] = [
       visitor({}, async (page) => {
         const sizes: { url: string; bytes: number }[] = [];
         page.on("requestfinished", (request) => {
-          void request.sizes().then((size) => sizes.push({ url: request.url(), bytes: size.responseBodySize + size.responseHeadersSize }));
+          void request
+            .sizes()
+            .then((size) =>
+              sizes.push({ url: request.url(), bytes: size.responseBodySize + size.responseHeadersSize }),
+            );
         });
         await page.goto(`${base}/dashboard/`, { waitUntil: "networkidle" });
         const total = sizes.reduce((sum, { bytes }) => sum + bytes, 0);

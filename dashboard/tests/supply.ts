@@ -30,7 +30,12 @@ function analytics(url: URL): unknown {
   const figures = (name: string, requests: number, errors: number) => {
     return { worker: name, requests, errors, cpu_us: requests * 840, cold_starts: 2, p50_ms: 1.31, p99_ms: 12.4 };
   };
-  return { step: 10, since, series, workers: [figures(worker, 12_843, 31), figures("hello", 1204, 0)] };
+  return {
+    step: 10,
+    since: last - since * 1000,
+    series,
+    workers: [figures(worker, 12_843, 31), figures("hello", 1204, 0)],
+  };
 }
 
 function status(): unknown {
@@ -59,7 +64,13 @@ function status(): unknown {
     ],
     checks: [
       { name: "store", ok: true, message: "a row was written and read", at: now - 4000, took_ms: 3 },
-      { name: "disk", ok: false, message: "less than 15 % is free: make room, or add a disk", at: now - 4000, took_ms: 1 },
+      {
+        name: "disk",
+        ok: false,
+        message: "less than 15 % is free: make room, or add a disk",
+        at: now - 4000,
+        took_ms: 1,
+      },
     ],
     alerts: [{ event: "disk.low", message: "22 GiB of 160 GiB are free", since: now - 7_200_000 }],
   };
@@ -73,6 +84,7 @@ function logs(url: URL): unknown {
     const failed = index % 5 === 2;
     const request = { url: `http://shop.dev.localhost/cart/${index}`, method: "GET", headers: { accept: "*/*" } };
     return {
+      id: String(at),
       at,
       worker,
       version: "9cf006dd-3c4b-4952-9a29-dfa00a079d07",

@@ -51,7 +51,10 @@ export const tails: readonly Test[] = [
         await details.getByText("<img src=x onerror=alert(1)>").first().waitFor();
         const text = (await details.textContent()) ?? "";
         expect(text.includes("visit <b>bold</b> red"), `the line is shown as it is, without colours: ${text}`);
-        expect(!text.includes("\u001b") && text.includes("\\u202e") && text.includes("\u2407"), `what is hidden is shown: ${text}`);
+        expect(
+          !text.includes("\u001b") && text.includes("\\u202e") && text.includes("\\x07"),
+          `what is hidden is shown: ${text}`,
+        );
         const made = await page.locator("main :is(img, script, b b, iframe)").count();
         expect(made === 0, `${made} elements were made of a log line`);
       }),

@@ -68,7 +68,7 @@ function described(status: number): string {
   if (status === 502 || status === 503 || status === 504) {
     return `The platform answers ${status}: it is starting, stopping or overloaded. It is asked again by itself.`;
   }
-  if (status >= 500) return `The platform failed (${status}). Its log says why: see \`journalctl -u skep\`.`;
+  if (status >= 500) return `The platform failed (${status}). Its log says why: see “journalctl -u skep”.`;
   return `The platform refuses this (${status}).`;
 }
 

@@ -66,7 +66,7 @@ export const makeTail = (name: string, filters: unknown[]) =>
   call<{ id: string; url: string }>(`${script(name)}/tails`, { method: "POST", body: { filters } });
 export const endTail = (name: string, id: string) => call(`${script(name)}/tails/${part(id)}`, { method: "DELETE" });
 export const logs = (asked: Record<string, string | number | undefined>, signal?: Stop) =>
-  get<{ events: T.LogEvent[]; next: string | null }>(`${own()}/logs${query(asked)}`, signal);
+  get<T.LogPage>(`${own()}/logs${query(asked)}`, signal);
 export const status = (signal?: Stop) => get<T.Status>(`${own()}/status`, signal);
 
 // What it costs

@@ -1,13 +1,7 @@
 /** What the platform's API answers, as far as the dashboard reads it. */
 
 export type Permission =
-  | "account_read"
-  | "account_write"
-  | "workers_read"
-  | "workers_write"
-  | "storage_read"
-  | "storage_write"
-  | "operator";
+  "account_read" | "account_write" | "workers_read" | "workers_write" | "storage_read" | "storage_write" | "operator";
 
 export interface Session {
   account: { id: string; name: string; subdomain: string };
@@ -62,7 +56,6 @@ export interface WorkerFigures {
 export interface Analytics {
   /** Seconds. */
   step: number;
-  since: number;
   series: Point[];
   workers: WorkerFigures[];
 }
@@ -180,6 +173,7 @@ export interface TraceItem {
 }
 
 export interface LogEvent {
+  id: string;
   at: number;
   worker: string;
   version: string;
@@ -192,7 +186,16 @@ export interface LogEvent {
   level: string | null;
   cpu_us: number;
   wall_us: number;
-  event: TraceItem;
+  /** Nothing if its file is damaged. */
+  event: TraceItem | null;
+}
+
+export interface LogPage {
+  /** The newest first. */
+  events: LogEvent[];
+  next: string | null;
+  /** Where events were not kept, as there were too many. */
+  gaps?: { worker: string; dropped: number }[];
 }
 
 export interface Used {

@@ -16,15 +16,23 @@ const PAGE = 100;
 /** Letters of a detail that are shown. */
 const MOST_DETAIL = 200;
 
-const UUID = /^[0-9a-f]{8}-[0-9a-f-]{27}$/;
+const ID = /^([0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{32})$/;
+
+/** A text as it is, unless it is an id: nobody reads a whole one. */
+function brief(text: string): string {
+  return ID.test(text) ? short(text) : text;
+}
 
 /** What is in a detail, as words and values. */
 function flat(name: string, value: unknown): string[] {
   if (value === null || value === "" || (typeof value === "object" && Object.keys(value).length === 0)) return [];
-  if (Array.isArray(value)) return value.flatMap((item: unknown) => flat(name, item));
+  if (Array.isArray(value)) {
+    const plain = value.every((item) => typeof item !== "object");
+    return plain ? flat(name, value.join(", ")) : value.flatMap((item: unknown) => flat(name, item));
+  }
   if (typeof value === "object") return Object.entries(value).flatMap(([inner, item]) => flat(inner, item));
   const text = String(value);
-  return [`${words(name)} ${UUID.test(text) ? short(text) : text}`.trim()];
+  return [`${words(name.replace("workers/", ""))} ${brief(text)}`.trim()];
 }
 
 function detail(of: AuditEntry): string {
@@ -47,12 +55,19 @@ export function AuditPage(): JSX.Element {
       title="Changes"
       flush
       actions={
-        <button type="button" class="button small" disabled={action.busy} onClick={() => void action.run(() => look(undefined))}>
+        <button
+          type="button"
+          class="button small"
+          disabled={action.busy}
+          onClick={() => void action.run(() => look(undefined))}
+        >
           Look again
         </button>
       }
     >
-      {action.error === undefined ? null : <Failed error={action.error} retry={() => void action.run(() => look(undefined))} />}
+      {action.error === undefined ? null : (
+        <Failed error={action.error} retry={() => void action.run(() => look(undefined))} />
+      )}
       {entries === undefined ? (
         action.error === undefined ? (
           <Loading lines={6} />
@@ -68,7 +83,7 @@ export function AuditPage(): JSX.Element {
             { title: "When", cell: (entry) => <Ago at={entry.at} /> },
             { title: "Who", cell: (entry) => inert(entry.actor) },
             { title: "What", cell: (entry) => <code>{entry.action}</code> },
-            { title: "Of", cell: (entry) => inert(entry.target) },
+            { title: "Of", cell: (entry) => inert(brief(entry.target)) },
             { title: "From", wide: true, cell: (entry) => entry.address ?? <span class="quiet">–</span> },
             { title: "Detail", wide: true, cell: (entry) => <span class="detail">{inert(detail(entry))}</span> },
           ]}

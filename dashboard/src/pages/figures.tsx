@@ -57,7 +57,12 @@ export function Tiles({ of, more }: { of: Analytics; more?: ComponentChildren })
   const now = total(last).requests / Math.max(1, last.length * of.step);
   return (
     <dl class="tiles">
-      <Tile title="Requests" value={count(sum.requests)} note={`${digits(now)} a second now`} spark={values((p) => p.requests)} />
+      <Tile
+        title="Requests"
+        value={count(sum.requests)}
+        note={`${digits(now)} a second now`}
+        spark={values((p) => p.requests)}
+      />
       <Tile
         title="Errors"
         value={rate(sum.errors, sum.requests)}
@@ -93,7 +98,7 @@ function largest(values: readonly (number | null)[]): number | null {
 export function Charts({ of, actions }: { of: Analytics; actions?: ComponentChildren }): JSX.Element {
   const at = of.series.map((point) => point.at);
   const sum = total(of.series);
-  const minutes = Math.round(of.since / 60);
+  const minutes = Math.round((of.series.length * of.step) / 60);
   const perSecond = (value: number): number => value / of.step;
   const slowest = largest(of.series.map((point) => point.p99_ms));
   return (
@@ -118,9 +123,21 @@ export function Charts({ of, actions }: { of: Analytics; actions?: ComponentChil
           summary={slowest === null ? "No requests." : `The slowest 1 % took up to ${milliseconds(slowest)}.`}
           at={at}
           series={[
-            { name: "p50", tone: "accent", values: of.series.map((point) => (point.requests === 0 ? null : point.p50_ms)) },
-            { name: "p90", tone: "second", values: of.series.map((point) => (point.requests === 0 ? null : point.p90_ms)) },
-            { name: "p99", tone: "third", values: of.series.map((point) => (point.requests === 0 ? null : point.p99_ms)) },
+            {
+              name: "p50",
+              tone: "accent",
+              values: of.series.map((point) => (point.requests === 0 ? null : point.p50_ms)),
+            },
+            {
+              name: "p90",
+              tone: "second",
+              values: of.series.map((point) => (point.requests === 0 ? null : point.p90_ms)),
+            },
+            {
+              name: "p99",
+              tone: "third",
+              values: of.series.map((point) => (point.requests === 0 ? null : point.p99_ms)),
+            },
           ]}
           format={milliseconds}
           axis={(value) => (value >= 1000 ? `${round(value / 1000)} s` : `${round(value)} ms`)}

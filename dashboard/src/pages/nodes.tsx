@@ -8,7 +8,7 @@ import { inert } from "../inert";
 import { useLoad } from "../load";
 import { Icon } from "../ui/icons";
 import { Ago, Badge, Card, Facts, Meter, type Tone } from "../ui/parts";
-import { Empty, Show } from "../ui/states";
+import { Show } from "../ui/states";
 import { Table } from "../ui/table";
 
 const OFTEN = 5000;
@@ -28,7 +28,11 @@ function Node({ of }: { of: PlatformNode }): JSX.Element {
   const memory = share(of.memory_used, of.memory_limit);
   const full = share(disk, of.disk_total);
   return (
-    <Card title={of.name} note={of.version} actions={<Badge tone={of.up ? "good" : "bad"}>{of.up ? "Up" : "Down"}</Badge>}>
+    <Card
+      title={of.name}
+      note={of.version}
+      actions={<Badge tone={of.up ? "good" : "bad"}>{of.up ? "Up" : "Down"}</Badge>}
+    >
       <ul class="measures">
         <li>
           <span>Memory</span>
@@ -84,15 +88,16 @@ export function NodesPage(): JSX.Element {
                 />
               </Card>
             )}
+            {of.nodes.length === 0 ? (
+              <p class="quiet">Nodes and checks are shown to who has the permission “operator”.</p>
+            ) : null}
             <div class="two">
               {of.nodes.map((node) => (
                 <Node key={node.id} of={node} />
               ))}
             </div>
-            <Card title="Checks" flush>
-              {of.checks.length === 0 ? (
-                <Empty title="Nothing was checked yet" />
-              ) : (
+            {of.checks.length === 0 ? null : (
+              <Card title="Checks" flush>
                 <Table
                   label="Checks"
                   rows={of.checks}
@@ -109,8 +114,8 @@ export function NodesPage(): JSX.Element {
                     { title: "When", wide: true, cell: (check) => <Ago at={check.at} /> },
                   ]}
                 />
-              )}
-            </Card>
+              </Card>
+            )}
           </>
         );
       }}

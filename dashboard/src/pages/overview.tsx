@@ -22,7 +22,8 @@ interface Row {
   figures: WorkerFigures | undefined;
 }
 
-const figure = (pick: (of: WorkerFigures) => number) => (row: Row) => (row.figures === undefined ? -1 : pick(row.figures));
+const figure = (pick: (of: WorkerFigures) => number) => (row: Row) =>
+  row.figures === undefined ? -1 : pick(row.figures);
 
 const COLUMNS: readonly Column<Row>[] = [
   {
@@ -34,16 +35,36 @@ const COLUMNS: readonly Column<Row>[] = [
       </Link>
     ),
   },
-  { title: "Requests", number: true, by: figure((of) => of.requests), cell: ({ figures: of }) => (of ? count(of.requests) : NONE) },
+  {
+    title: "Requests",
+    number: true,
+    by: figure((of) => of.requests),
+    cell: ({ figures: of }) => (of ? count(of.requests) : NONE),
+  },
   {
     title: "Errors",
     number: true,
     by: figure((of) => (of.requests === 0 ? 0 : of.errors / of.requests)),
     cell: ({ figures: of }) =>
-      of === undefined ? NONE : <span class={of.errors > 0 ? "bad-text" : "quiet"}>{rate(of.errors, of.requests)}</span>,
+      of === undefined ? (
+        NONE
+      ) : (
+        <span class={of.errors > 0 ? "bad-text" : "quiet"}>{rate(of.errors, of.requests)}</span>
+      ),
   },
-  { title: "p50", number: true, wide: true, by: figure((of) => of.p50_ms ?? -1), cell: ({ figures: of }) => milliseconds(of?.p50_ms) },
-  { title: "p99", number: true, by: figure((of) => of.p99_ms ?? -1), cell: ({ figures: of }) => milliseconds(of?.p99_ms) },
+  {
+    title: "p50",
+    number: true,
+    wide: true,
+    by: figure((of) => of.p50_ms ?? -1),
+    cell: ({ figures: of }) => milliseconds(of?.p50_ms),
+  },
+  {
+    title: "p99",
+    number: true,
+    by: figure((of) => of.p99_ms ?? -1),
+    cell: ({ figures: of }) => milliseconds(of?.p99_ms),
+  },
   {
     title: "CPU each",
     number: true,
@@ -74,8 +95,18 @@ function Cost(): JSX.Element {
   const month = new Date().toISOString().slice(0, 7);
   const invoice = useLoad((signal) => api.invoice(month, signal), [month], RARELY);
   const value =
-    invoice.data === undefined ? (invoice.error === undefined ? "…" : NONE) : money(invoice.data.total, invoice.data.currency);
-  return <Tile title="This month" value={value} note={<Link to="/usage">{invoice.data?.plan_title ?? "Usage and invoices"}</Link>} />;
+    invoice.data === undefined
+      ? invoice.error === undefined
+        ? "…"
+        : NONE
+      : money(invoice.data.total, invoice.data.currency);
+  return (
+    <Tile
+      title="This month"
+      value={value}
+      note={<Link to="/usage">{invoice.data?.plan_title ?? "Usage and invoices"}</Link>}
+    />
+  );
 }
 
 export function OverviewPage(): JSX.Element {
@@ -90,10 +121,7 @@ export function OverviewPage(): JSX.Element {
         <>
           {analytics.error === undefined ? null : <Failed error={analytics.error} />}
           <Tiles of={of} more={may("account_read") ? <Cost /> : null} />
-          <Charts
-            of={of}
-            actions={<Select label="Last" value={since} options={RANGES} onChange={setSince} />}
-          />
+          <Charts of={of} actions={<Select label="Last" value={since} options={RANGES} onChange={setSince} />} />
         </>
       ) : analytics.error === undefined ? (
         <Loading lines={6} />
@@ -131,7 +159,8 @@ export function OverviewPage(): JSX.Element {
               return (
                 <Empty title="No Workers yet">
                   <p>
-                    Deploy the first one: <code>skep init my-app && cd my-app && skep deploy</code>, or <code>npx wrangler deploy</code>.
+                    Deploy the first one: <code>skep init my-app && cd my-app && skep deploy</code>, or{" "}
+                    <code>npx wrangler deploy</code>.
                   </p>
                 </Empty>
               );
@@ -145,7 +174,9 @@ export function OverviewPage(): JSX.Element {
                 </Empty>
               );
             }
-            return <Table label="Workers" rows={rows} columns={COLUMNS} id={(row) => row.script.id} first={[1, true]} />;
+            return (
+              <Table label="Workers" rows={rows} columns={COLUMNS} id={(row) => row.script.id} first={[1, true]} />
+            );
           }}
         </Show>
       </Card>

@@ -64,7 +64,8 @@ export function SignInPage({ reason }: { reason: keyof typeof REASONS }): JSX.El
           </button>
         </form>
         <p class="quiet">
-          The token is not kept in this browser. A cookie that scripts cannot read stands for it, for 12 hours after you last used it.
+          The token is not kept in this browser. A cookie that scripts cannot read stands for it, for 12 hours after you
+          last used it.
         </p>
       </div>
       <ThemeButton />

@@ -44,7 +44,15 @@ function Make({ onClose, onMade }: MakeProps): JSX.Element {
   return (
     <FormDialog title="Create a token" submit="Create" onClose={onClose} work={work}>
       <Field label="Name" hint="Who or what will use it. The audit log shows it.">
-        {(id) => <input id={id} required autocomplete="off" value={name} onInput={(event) => setName(event.currentTarget.value)} />}
+        {(id) => (
+          <input
+            id={id}
+            required
+            autocomplete="off"
+            value={name}
+            onInput={(event) => setName(event.currentTarget.value)}
+          />
+        )}
       </Field>
       <fieldset>
         <legend>It may</legend>
@@ -66,10 +74,19 @@ function Make({ onClose, onMade }: MakeProps): JSX.Element {
       </fieldset>
       <div class="side-by-side">
         <Field label="Only for the Worker" hint="Empty: for all.">
-          {(id) => <input id={id} autocomplete="off" value={worker} onInput={(event) => setWorker(event.currentTarget.value)} />}
+          {(id) => (
+            <input
+              id={id}
+              autocomplete="off"
+              value={worker}
+              onInput={(event) => setWorker(event.currentTarget.value)}
+            />
+          )}
         </Field>
         <Field label="Expires" hint="Empty: never.">
-          {(id) => <input id={id} type="date" value={expires} onInput={(event) => setExpires(event.currentTarget.value)} />}
+          {(id) => (
+            <input id={id} type="date" value={expires} onInput={(event) => setExpires(event.currentTarget.value)} />
+          )}
         </Field>
       </div>
     </FormDialog>
@@ -123,7 +140,12 @@ export function TokensPage(): JSX.Element {
                   </span>
                 ),
               },
-              { title: "Made", wide: true, by: (token) => token.created_on, cell: (token) => <Ago at={token.created_on} /> },
+              {
+                title: "Made",
+                wide: true,
+                by: (token) => token.created_on,
+                cell: (token) => <Ago at={token.created_on} />,
+              },
               {
                 title: "Expires",
                 wide: true,
@@ -143,7 +165,12 @@ export function TokensPage(): JSX.Element {
                 number: true,
                 cell: (token) =>
                   may("account_write") ? (
-                    <button type="button" class="button small" aria-label={`Revoke ${token.name}`} onClick={() => setRevoking(token)}>
+                    <button
+                      type="button"
+                      class="button small"
+                      aria-label={`Revoke ${token.name}`}
+                      onClick={() => setRevoking(token)}
+                    >
                       Revoke
                     </button>
                   ) : null,
@@ -184,7 +211,9 @@ export function TokensPage(): JSX.Element {
           }}
         >
           <p>Whoever uses it is refused from now on, and sessions that were begun with it end at once.</p>
-          {revoking.id === own ? <p class="notice bad">It is the one that you signed in with: you will be signed out.</p> : null}
+          {revoking.id === own ? (
+            <p class="notice bad">It is the one that you signed in with: you will be signed out.</p>
+          ) : null}
         </FormDialog>
       )}
     </Card>

@@ -87,11 +87,21 @@ function ByWorker({ month }: { month: string }): JSX.Element {
             id={(row) => row.of}
             first={[1, true]}
             columns={[
-              { title: "Worker", by: (row) => row.of, cell: (row) => <Link to={`/workers/${encodeURIComponent(row.of)}`}>{row.of}</Link> },
+              {
+                title: "Worker",
+                by: (row) => row.of,
+                cell: (row) => <Link to={`/workers/${encodeURIComponent(row.of)}`}>{row.of}</Link>,
+              },
               { title: "Requests", number: true, by: (row) => row.requests, cell: (row) => exact(row.requests) },
               { title: "CPU time", number: true, by: (row) => row.cpu_us, cell: (row) => microseconds(row.cpu_us) },
               { title: "Sent", number: true, by: (row) => row.bytes_out, cell: (row) => bytes(row.bytes_out) },
-              { title: "Cold starts", number: true, wide: true, by: (row) => row.cold_starts, cell: (row) => exact(row.cold_starts) },
+              {
+                title: "Cold starts",
+                number: true,
+                wide: true,
+                by: (row) => row.cold_starts,
+                cell: (row) => exact(row.cold_starts),
+              },
             ]}
           />
         )

@@ -92,7 +92,13 @@ export function Chart(props: ChartProps): JSX.Element {
   return (
     <figure class="chart">
       <div ref={box} class="chart-box" onPointerMove={move} onPointerLeave={() => setHover(null)}>
-        <svg viewBox={`0 0 ${width} ${height}`} width={width} height={height} role="img" aria-label={`${props.label}. ${props.summary}`}>
+        <svg
+          viewBox={`0 0 ${width} ${height}`}
+          width={width}
+          height={height}
+          role="img"
+          aria-label={`${props.label}. ${props.summary}`}
+        >
           <clipPath id={clip}>
             <rect x={EDGE.left} y={0} width={inner.width} height={height - EDGE.bottom + 1} />
           </clipPath>
@@ -110,7 +116,9 @@ export function Chart(props: ChartProps): JSX.Element {
               class="axis"
               x={x(index)}
               y={height - 4}
-              text-anchor={kind === "bars" ? "middle" : index === 0 ? "start" : index === at.length - 1 ? "end" : "middle"}
+              text-anchor={
+                kind === "bars" ? "middle" : index === 0 ? "start" : index === at.length - 1 ? "end" : "middle"
+              }
             >
               {place(at[index] ?? 0)}
             </text>
@@ -135,7 +143,10 @@ export function Chart(props: ChartProps): JSX.Element {
               ) : (
                 <g key={one.name} class={`line ${one.tone}`}>
                   {order === 0 && at.length > 1 && one.values.every((value) => value !== null) ? (
-                    <path class="area" d={`${path(one.values, x, y)}L${x(at.length - 1).toFixed(1)} ${y(0)}L${EDGE.left} ${y(0)}Z`} />
+                    <path
+                      class="area"
+                      d={`${path(one.values, x, y)}L${x(at.length - 1).toFixed(1)} ${y(0)}L${EDGE.left} ${y(0)}Z`}
+                    />
                   ) : null}
                   <path d={path(one.values, x, y)} />
                 </g>
@@ -148,7 +159,9 @@ export function Chart(props: ChartProps): JSX.Element {
         </svg>
       </div>
       <figcaption class="legend" aria-hidden="true">
-        <span class="quiet">{shown === undefined ? "" : props.place === undefined ? clockOf(shown) : place(shown)}</span>
+        <span class="quiet">
+          {shown === undefined ? "" : props.place === undefined ? clockOf(shown) : place(shown)}
+        </span>
         {series.map((one) => {
           const value = hover === null ? null : one.values[hover];
           return (
@@ -177,7 +190,10 @@ export function Chart(props: ChartProps): JSX.Element {
               <tr key={first}>
                 <th scope="row">{place(at[first] ?? 0)}</th>
                 {series.map((one) => {
-                  const value = combined(rows.map((row) => one.values[row] ?? null), together);
+                  const value = combined(
+                    rows.map((row) => one.values[row] ?? null),
+                    together,
+                  );
                   return <td key={one.name}>{value === null ? "–" : format(value)}</td>;
                 })}
               </tr>

@@ -33,7 +33,11 @@ export function Badge({ tone, children }: { tone: Tone; children: ComponentChild
 }
 
 /** A label above a field. */
-export function Field(props: { label: string; hint?: string; children: (id: string) => ComponentChildren }): JSX.Element {
+export function Field(props: {
+  label: string;
+  hint?: string;
+  children: (id: string) => ComponentChildren;
+}): JSX.Element {
   const id = useUnique();
   return (
     <div class="field">

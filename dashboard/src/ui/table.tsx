@@ -35,7 +35,8 @@ export function Table<R>({ label, rows, columns, id, first }: TableProps<R>): JS
   const [[column, down], setSort] = useState<readonly [number, boolean]>(first ?? [-1, false]);
   const by = columns[column]?.by;
   const sorted = by === undefined ? rows : [...rows].sort((a, b) => compare(by(a), by(b)) * (down ? -1 : 1));
-  const kind = (of: Column<R>): string => [of.number === true ? "number" : "", of.wide === true ? "wide" : ""].join(" ").trim();
+  const kind = (of: Column<R>): string =>
+    [of.number === true ? "number" : "", of.wide === true ? "wide" : ""].join(" ").trim();
   return (
     <div class="table-scroll" role="group" aria-label={label} tabIndex={0}>
       <table>

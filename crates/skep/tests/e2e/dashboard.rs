@@ -37,8 +37,18 @@ const SHOP_CONFIGURATION: &str = r#"{
 }"#;
 const HELLO: &str = "export default { fetch: () => new Response('hello') };";
 /// What the dashboard is made of.
-const SOURCES: [&str; 7] =
-    ["index.html", "package.json", "package-lock.json", "public", "src", "tests", "tsconfig.json"];
+const SOURCES: [&str; 10] = [
+    ".prettierignore",
+    ".prettierrc.json",
+    "index.html",
+    "package.json",
+    "package-lock.json",
+    "public",
+    "src",
+    "tests",
+    "tsconfig.json",
+    "vite.config.ts",
+];
 /// How long the tests in the browser may take.
 const LONG: Duration = Duration::from_secs(600);
 
@@ -83,7 +93,7 @@ fn sources() -> Option<TempDir> {
         );
     });
     let folder = TempDir::new().expect("a folder");
-    for name in SOURCES.iter().chain(&["vite.config.ts"]) {
+    for name in SOURCES {
         copy(&dashboard().join(name), &folder.path().join(name));
     }
     std::os::unix::fs::symlink(packages.join("node_modules"), folder.path().join("node_modules")).expect("a link");
@@ -106,11 +116,14 @@ fn files(folder: &Path, prefix: &str, found: &mut BTreeMap<String, Vec<u8>>) {
 #[tokio::test]
 async fn the_committed_build_is_what_the_sources_give() {
     let Some(folder) = sources() else { return };
-    let mut npm = Command::new("npm");
-    npm.args(["run", "build"]).current_dir(folder.path()).env("PATH", path_with_node()).kill_on_drop(true);
-    let output = tokio::time::timeout(PATIENCE * 2, npm.output()).await.expect("it ends").expect("npm is installed");
-    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
+    for script in ["check", "build"] {
+        let mut npm = Command::new("npm");
+        npm.args(["run", script]).current_dir(folder.path()).env("PATH", path_with_node()).kill_on_drop(true);
+        let output =
+            tokio::time::timeout(PATIENCE * 2, npm.output()).await.expect("it ends").expect("npm is installed");
+        let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "npm run {script}: {said}");
+    }
     let (mut built, mut committed) = (BTreeMap::new(), BTreeMap::new());
     files(&folder.path().join("dist"), "", &mut built);
     files(&dashboard().join("dist"), "", &mut committed);

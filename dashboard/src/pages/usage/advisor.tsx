@@ -38,10 +38,27 @@ export function Advisor(): JSX.Element {
         }}
       >
         <Field label="A virtual machine costs, a month">
-          {(id) => <input id={id} inputMode="decimal" required value={price} onInput={(event) => setPrice(event.currentTarget.value)} />}
+          {(id) => (
+            <input
+              id={id}
+              inputMode="decimal"
+              required
+              value={price}
+              onInput={(event) => setPrice(event.currentTarget.value)}
+            />
+          )}
         </Field>
         <Field label="Its cores">
-          {(id) => <input id={id} type="number" min={1} required value={cores} onInput={(event) => setCores(event.currentTarget.value)} />}
+          {(id) => (
+            <input
+              id={id}
+              type="number"
+              min={1}
+              required
+              value={cores}
+              onInput={(event) => setCores(event.currentTarget.value)}
+            />
+          )}
         </Field>
         <button type="submit" class="button">
           Compare

@@ -27,7 +27,11 @@ export function Invoices({ months }: { months: readonly string[] }): JSX.Element
               {
                 title: "State",
                 wide: true,
-                cell: (invoice) => <Badge tone={invoice.state === "final" ? "good" : "plain"}>{invoice.state === "final" ? "Final" : "Open"}</Badge>,
+                cell: (invoice) => (
+                  <Badge tone={invoice.state === "final" ? "good" : "plain"}>
+                    {invoice.state === "final" ? "Final" : "Open"}
+                  </Badge>
+                ),
               },
               { title: "Total", number: true, cell: (invoice) => <b>{money(invoice.total, invoice.currency)}</b> },
               {

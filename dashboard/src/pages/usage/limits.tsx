@@ -49,13 +49,18 @@ function CapDialog({ of, onClose, onDone }: { of: Billing; onClose: () => void; 
   const save = async (): Promise<void> => {
     const text = most.trim();
     const cap: SpendCap | null =
-      text === "" ? null : { per_month: text, then, ...(then === "throttle" ? { throttle_per_second: Number(rate) } : {}) };
+      text === ""
+        ? null
+        : { per_month: text, then, ...(then === "throttle" ? { throttle_per_second: Number(rate) } : {}) };
     await api.putTerms({ ...of.terms, cap });
     onDone();
   };
   return (
     <FormDialog title="Spend cap" submit="Save" onClose={onClose} work={save}>
-      <Field label={`The most that a month may cost, in ${of.plan.currency}`} hint="Empty: no cap of your own. It holds within a second.">
+      <Field
+        label={`The most that a month may cost, in ${of.plan.currency}`}
+        hint="Empty: no cap of your own. It holds within a second."
+      >
         {(id) => (
           <input
             id={id}
@@ -82,7 +87,16 @@ function CapDialog({ of, onClose, onDone }: { of: Billing; onClose: () => void; 
       </Field>
       {then === "throttle" ? (
         <Field label="Requests a second that are served beyond it">
-          {(id) => <input id={id} type="number" min={1} required value={rate} onInput={(event) => setRate(event.currentTarget.value)} />}
+          {(id) => (
+            <input
+              id={id}
+              type="number"
+              min={1}
+              required
+              value={rate}
+              onInput={(event) => setRate(event.currentTarget.value)}
+            />
+          )}
         </Field>
       ) : null}
     </FormDialog>
@@ -115,7 +129,12 @@ export function Limits(): JSX.Element {
               of={[
                 ["Plan", of.plan.title],
                 ...price(of.plan),
-                ["Spend cap", of.terms.cap === null ? "none" : `${money(of.terms.cap.per_month, of.plan.currency)} a month, then ${of.terms.cap.then}`],
+                [
+                  "Spend cap",
+                  of.terms.cap === null
+                    ? "none"
+                    : `${money(of.terms.cap.per_month, of.plan.currency)} a month, then ${of.terms.cap.then}`,
+                ],
               ]}
             />
             {of.standing.measures.length === 0 ? (

@@ -43,7 +43,8 @@ export function CronsTab({ name }: { name: string }): JSX.Element {
           all.length === 0 ? (
             <Empty title="No cron triggers">
               <p class="quiet">
-                Name them in <code>wrangler.jsonc</code>, such as <code>{'"triggers": { "crons": ["*/5 * * * *"] }'}</code>, and deploy.
+                Name them in <code>wrangler.jsonc</code>, such as{" "}
+                <code>{'"triggers": { "crons": ["*/5 * * * *"] }'}</code>, and deploy.
               </p>
             </Empty>
           ) : (
@@ -53,14 +54,22 @@ export function CronsTab({ name }: { name: string }): JSX.Element {
               id={(schedule) => schedule.cron}
               columns={[
                 { title: "Cron", cell: (schedule) => <code>{schedule.cron}</code> },
-                { title: "Last due", cell: (schedule) => (schedule.last_due === null ? "not yet" : <Ago at={schedule.last_due} />) },
+                {
+                  title: "Last due",
+                  cell: (schedule) => (schedule.last_due === null ? "not yet" : <Ago at={schedule.last_due} />),
+                },
                 {
                   title: "Actions",
                   quiet: true,
                   number: true,
                   cell: (schedule) =>
                     may("workers_write") ? (
-                      <button type="button" class="button small" disabled={action.busy} onClick={() => run(schedule.cron)}>
+                      <button
+                        type="button"
+                        class="button small"
+                        disabled={action.busy}
+                        onClick={() => run(schedule.cron)}
+                      >
                         {action.busy ? "Running…" : "Run now"}
                       </button>
                     ) : null,

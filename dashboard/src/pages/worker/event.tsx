@@ -27,7 +27,8 @@ export function shown(item: TraceItem): Shown {
     at: item.eventTimestamp,
     outcome: item.outcome,
     status: event?.response?.status ?? null,
-    what: event?.request?.method ?? (event?.cron !== undefined ? "cron" : (event?.queue ?? event?.rpcMethod ?? "event")),
+    what:
+      event?.request?.method ?? (event?.cron !== undefined ? "cron" : (event?.queue ?? event?.rpcMethod ?? "event")),
     url: event?.request?.url ?? event?.cron ?? "",
     cpuMs: item.cpuTime ?? null,
     wallMs: item.wallTime ?? null,
@@ -90,7 +91,8 @@ export function EventRow({ of }: { of: Shown }): JSX.Element {
   const [open, setOpen] = useState(false);
   const id = useUnique();
   const lines = of.item.logs.length + of.item.exceptions.length;
-  const first = of.item.exceptions[0]?.message ?? (of.item.logs[0] === undefined ? "" : logged(of.item.logs[0].message));
+  const first =
+    of.item.exceptions[0]?.message ?? (of.item.logs[0] === undefined ? "" : logged(of.item.logs[0].message));
   return (
     <li class={open ? "event open" : "event"}>
       <button type="button" aria-expanded={open} aria-controls={id} onClick={() => setOpen(!open)}>

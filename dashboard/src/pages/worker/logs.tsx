@@ -3,7 +3,8 @@ import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 
 import * as api from "../../api/endpoints";
-import type { LogEvent } from "../../api/types";
+import type { LogEvent, TraceItem } from "../../api/types";
+import { exact } from "../../format";
 import { useAction } from "../../load";
 import { Card, Select } from "../../ui/parts";
 import { Empty, Failed, Loading, NotAvailable } from "../../ui/states";
@@ -32,17 +33,23 @@ const SPANS = [
 ] as const;
 const PAGE = 100;
 
+/** What is left of an event whose details cannot be read any more. */
+function unreadable(event: LogEvent): TraceItem {
+  const { at, outcome, worker } = event;
+  return { outcome, scriptName: worker, eventTimestamp: at, exceptions: [], logs: [], event: null };
+}
+
 function kept(event: LogEvent): Shown {
   return {
     at: event.at,
     outcome: event.outcome,
     status: event.status,
     what: event.method ?? event.kind,
-    url: event.url ?? event.event.event?.cron ?? "",
+    url: event.url ?? "",
     cpuMs: event.cpu_us / 1000,
     wallMs: event.wall_us / 1000,
     ray: event.ray,
-    item: event.event,
+    item: event.event ?? unreadable(event),
   };
 }
 
@@ -57,6 +64,7 @@ export function LogsTab({ name }: { name: string }): JSX.Element {
   const [asked, setAsked] = useState<Asked>({ search: "", status: "", level: "", span: "3600" });
   const [search, setSearch] = useState("");
   const [events, setEvents] = useState<readonly LogEvent[] | undefined>();
+  const [dropped, setDropped] = useState(0);
   const [next, setNext] = useState<string | null>(null);
   const action = useAction();
   const look = async (cursor: string | undefined): Promise<void> => {
@@ -65,6 +73,8 @@ export function LogsTab({ name }: { name: string }): JSX.Element {
     const page = await api.logs({ worker: name, since, search: text, status, level, limit: PAGE, cursor });
     setEvents((before) => (cursor === undefined ? page.events : [...(before ?? []), ...page.events]));
     setNext(page.next);
+    const left = (page.gaps ?? []).reduce((sum, gap) => sum + gap.dropped, 0);
+    setDropped((before) => (cursor === undefined ? left : before + left));
   };
   useEffect(() => void action.run(() => look(undefined)), [name, asked]);
   const change = (part: Partial<Asked>): void => setAsked((before) => ({ ...before, ...part }));
@@ -74,7 +84,12 @@ export function LogsTab({ name }: { name: string }): JSX.Element {
       title="Logs"
       flush
       actions={
-        <button type="button" class="button small" disabled={action.busy} onClick={() => void action.run(() => look(undefined))}>
+        <button
+          type="button"
+          class="button small"
+          disabled={action.busy}
+          onClick={() => void action.run(() => look(undefined))}
+        >
           {action.busy ? "Looking…" : "Look again"}
         </button>
       }
@@ -88,7 +103,7 @@ export function LogsTab({ name }: { name: string }): JSX.Element {
       >
         <Select label="Last" value={asked.span} options={SPANS} onChange={(span) => change({ span })} />
         <Select label="Status" value={asked.status} options={STATUS} onChange={(status) => change({ status })} />
-        <Select label="Level" value={asked.level} options={LEVELS} onChange={(level) => change({ level })} />
+        <Select label="At least" value={asked.level} options={LEVELS} onChange={(level) => change({ level })} />
         <input
           type="search"
           class="search"
@@ -102,24 +117,36 @@ export function LogsTab({ name }: { name: string }): JSX.Element {
         </button>
       </form>
       {action.error === undefined ? null : <Failed error={action.error} />}
+      {dropped === 0 ? null : (
+        <p class="stale" role="status">
+          {exact(dropped)} events were not kept, as there were too many at once.
+        </p>
+      )}
       {events === undefined ? (
         action.error === undefined ? (
           <Loading lines={6} />
         ) : null
       ) : events.length === 0 ? (
         <Empty title="Nothing was found">
-          <p class="quiet">Choose a longer time or fewer filters. How long logs are kept is a setting of the platform.</p>
+          <p class="quiet">
+            Choose a longer time or fewer filters. How long logs are kept is a setting of the platform.
+          </p>
         </Empty>
       ) : (
         <>
           <ol class="events" aria-label="Events, the newest first">
-            {events.map((event, index) => (
-              <EventRow key={`${event.at}-${event.ray ?? ""}-${index}`} of={kept(event)} />
+            {events.map((event) => (
+              <EventRow key={event.id} of={kept(event)} />
             ))}
           </ol>
           {next === null ? null : (
             <p class="more">
-              <button type="button" class="button" disabled={action.busy} onClick={() => void action.run(() => look(next))}>
+              <button
+                type="button"
+                class="button"
+                disabled={action.busy}
+                onClick={() => void action.run(() => look(next))}
+              >
                 {action.busy ? "Looking…" : "Show older ones"}
               </button>
             </p>

@@ -49,7 +49,10 @@ export function PromotionCard(props: { name: string; of: Promotion; onChange: ()
           ["Version", <code key="v">{short(of.version_id)}</code>],
           ["In place of", of.from === null ? "–" : <code key="f">{short(of.from)}</code>],
           ["In this step", `${exact(of.requests)} requests, ${percent(failures)} failed`],
-          ["Goes back above", of.rollback_on === null ? "never by itself" : `${percent(of.rollback_on.error_rate)} failures`],
+          [
+            "Goes back above",
+            of.rollback_on === null ? "never by itself" : `${percent(of.rollback_on.error_rate)} failures`,
+          ],
           ["Each step", duration(of.every)],
           of.next_on === null ? ["Begun", `${ago(of.begun_on)} by ${of.author}`] : ["Next step", date(of.next_on)],
         ]}

@@ -25,7 +25,7 @@ const ROUTES: Kind = {
   add: "Add a route",
   example: "example.com/api/*",
   none: "No routes",
-  hint: "Requests that fit go to this Worker. The domain must be yours: `skep domains add` proves it.",
+  hint: "Requests that fit go to this Worker. The domain must be yours: “skep domains add” says how to prove it.",
 };
 const DOMAINS: Kind = {
   title: "Custom domains",
@@ -72,7 +72,12 @@ function List({ kind, list, put, onDone }: ListProps): JSX.Element {
               number: true,
               cell: (one) =>
                 may("workers_write") ? (
-                  <button type="button" class="button small" aria-label={`Delete ${one}`} onClick={() => setDeleting(one)}>
+                  <button
+                    type="button"
+                    class="button small"
+                    aria-label={`Delete ${one}`}
+                    onClick={() => setDeleting(one)}
+                  >
                     Delete
                   </button>
                 ) : null,
@@ -88,7 +93,12 @@ function List({ kind, list, put, onDone }: ListProps): JSX.Element {
         </p>
       ) : null}
       {adding ? (
-        <FormDialog title={kind.add} submit="Add" onClose={() => setAdding(false)} work={change([...list, text.trim()])}>
+        <FormDialog
+          title={kind.add}
+          submit="Add"
+          onClose={() => setAdding(false)}
+          work={change([...list, text.trim()])}
+        >
           <Field label={kind.one.charAt(0).toUpperCase() + kind.one.slice(1)} hint={kind.hint}>
             {(id) => (
               <input

@@ -44,7 +44,10 @@ function Add({ name, onClose, onDone }: ChangeProps): JSX.Element {
           />
         )}
       </Field>
-      <Field label="Value" hint="Nobody sees it again, here or in the API. An existing secret of that name is replaced.">
+      <Field
+        label="Value"
+        hint="Nobody sees it again, here or in the API. An existing secret of that name is replaced."
+      >
         {(id) => (
           <input
             id={id}
@@ -101,7 +104,9 @@ export function SecretsTab({ name }: { name: string }): JSX.Element {
         {(all) =>
           all.length === 0 ? (
             <Empty title="No secrets">
-              <p class="quiet">A secret is sealed under the platform’s master key, and only this Worker’s code reads it.</p>
+              <p class="quiet">
+                A secret is sealed under the platform’s master key, and only this Worker’s code reads it.
+              </p>
             </Empty>
           ) : (
             <Table

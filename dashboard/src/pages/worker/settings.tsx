@@ -31,8 +31,18 @@ export function SettingsTab({ name }: { name: string }): JSX.Element {
             <Facts
               of={[
                 ["Compatibility date", of.compatibility_date ?? NONE],
-                ["Compatibility flags", of.compatibility_flags.length === 0 ? "none" : of.compatibility_flags.join(", ")],
-                ["Own address", address.data === undefined ? "…" : address.data.subdomain.enabled ? address.data.subdomain.url : "off"],
+                [
+                  "Compatibility flags",
+                  of.compatibility_flags.length === 0 ? "none" : of.compatibility_flags.join(", "),
+                ],
+                [
+                  "Own address",
+                  address.data === undefined
+                    ? "…"
+                    : address.data.subdomain.enabled
+                      ? address.data.subdomain.url
+                      : "off",
+                ],
                 ["Previews", address.data === undefined ? "…" : address.data.subdomain.previews_enabled ? "on" : "off"],
                 ["Logs are kept", of.observability?.enabled === true ? "yes" : "no"],
               ]}
@@ -56,7 +66,11 @@ export function SettingsTab({ name }: { name: string }): JSX.Element {
                 id={(binding) => binding.name}
                 columns={[
                   { title: "Name", by: (binding) => binding.name, cell: (binding) => <code>{binding.name}</code> },
-                  { title: "Kind", by: (binding) => binding.type, cell: (binding) => <Badge tone="plain">{words(binding.type)}</Badge> },
+                  {
+                    title: "Kind",
+                    by: (binding) => binding.type,
+                    cell: (binding) => <Badge tone="plain">{words(binding.type)}</Badge>,
+                  },
                   { title: "Value", cell: (binding) => <span class="value">{inert(target(binding))}</span> },
                 ]}
               />

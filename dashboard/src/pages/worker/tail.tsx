@@ -32,7 +32,14 @@ const SAMPLES = [
   ["0.1", "10 %"],
   ["0.01", "1 %"],
 ] as const;
-const FAILURES = ["exception", "exceededCpu", "exceededMemory", "responseStreamDisconnected", "scriptNotFound", "unknown"];
+const FAILURES = [
+  "exception",
+  "exceededCpu",
+  "exceededMemory",
+  "responseStreamDisconnected",
+  "scriptNotFound",
+  "unknown",
+];
 
 type Outcome = (typeof OUTCOMES)[number][0];
 type Numbered = Shown & { number: number };
@@ -51,7 +58,12 @@ function fits(of: Shown, outcome: Outcome, search: string): boolean {
   if (outcome === "4xx" && (status < 400 || status > 499)) return false;
   if (outcome === "5xx" && status < 500) return false;
   if (search === "") return true;
-  const texts = [of.url, of.what, ...of.item.logs.map((log) => logged(log.message)), ...of.item.exceptions.map((e) => e.message)];
+  const texts = [
+    of.url,
+    of.what,
+    ...of.item.logs.map((log) => logged(log.message)),
+    ...of.item.exceptions.map((e) => e.message),
+  ];
   return texts.some((text) => text.toLowerCase().includes(search));
 }
 
@@ -130,7 +142,13 @@ export function TailTab({ name }: { name: string }): JSX.Element {
       actions={
         <>
           <Badge tone={connection.state === "open" ? (paused ? "warn" : "good") : "plain"}>
-            {connection.state === "open" ? (paused ? `Paused, ${waiting} new` : "Watching") : connection.state === "lost" ? "Lost" : "Connecting"}
+            {connection.state === "open"
+              ? paused
+                ? `Paused, ${waiting} new`
+                : "Watching"
+              : connection.state === "lost"
+                ? "Lost"
+                : "Connecting"}
           </Badge>
           <button type="button" class="button small" aria-pressed={paused} onClick={resume}>
             <Icon name={paused ? "play" : "pause"} /> {paused ? "Go on" : "Pause"}
@@ -157,7 +175,8 @@ export function TailTab({ name }: { name: string }): JSX.Element {
       {connection.state === "lost" ? <Failed error={connection.error} /> : null}
       {dropped === 0 ? null : (
         <p class="stale" role="status">
-          <Icon name="warning" /> {exact(dropped)} dropped: they come faster than they are read. Choose a smaller sample or another filter.
+          <Icon name="warning" /> {exact(dropped)} dropped: they come faster than they are read. Choose a smaller sample
+          or another filter.
         </p>
       )}
       {listed.length === 0 ? (

@@ -56,11 +56,13 @@ function RollBack({ name, version, onClose, onDone }: BackProps): JSX.Element {
       }}
     >
       <p>
-        Version <code>{short(version.id)}</code> (number {version.number}, of {date(version.metadata.created_on)}) gets all of the
-        traffic, at once. Its own secrets and bindings come back with it.
+        Version <code>{short(version.id)}</code> (number {version.number}, of {date(version.metadata.created_on)}) gets
+        all of the traffic, at once. Its own secrets and bindings come back with it.
       </p>
       <Field label="Why" hint="Others see it in the list of deployments.">
-        {(id) => <input id={id} value={message} maxLength={200} onInput={(event) => setMessage(event.currentTarget.value)} />}
+        {(id) => (
+          <input id={id} value={message} maxLength={200} onInput={(event) => setMessage(event.currentTarget.value)} />
+        )}
       </Field>
     </FormDialog>
   );
@@ -78,6 +80,9 @@ export function VersionsTab({ name }: { name: string }): JSX.Element {
     deployments.reload();
     promotion.reload();
   };
+  const isRunning = promotion.data?.state === "running";
+  const gradual =
+    promotion.data === undefined ? null : <PromotionCard name={name} of={promotion.data} onChange={reload} />;
   const columns: readonly Column<Version>[] = [
     {
       title: "Version",
@@ -89,7 +94,8 @@ export function VersionsTab({ name }: { name: string }): JSX.Element {
     },
     {
       title: "Traffic",
-      cell: (version) => (share(version.id) > 0 ? <Badge tone="good">{share(version.id)} %</Badge> : <span class="quiet">–</span>),
+      cell: (version) =>
+        share(version.id) > 0 ? <Badge tone="good">{share(version.id)} %</Badge> : <span class="quiet">–</span>,
     },
     {
       title: "Message",
@@ -104,7 +110,12 @@ export function VersionsTab({ name }: { name: string }): JSX.Element {
       number: true,
       cell: (version) =>
         share(version.id) === 100 || !may("workers_write") ? null : (
-          <button type="button" class="button small" aria-label={`Roll back to version ${version.number}`} onClick={() => setBack(version)}>
+          <button
+            type="button"
+            class="button small"
+            aria-label={`Roll back to version ${version.number}`}
+            onClick={() => setBack(version)}
+          >
             Roll back
           </button>
         ),
@@ -112,7 +123,7 @@ export function VersionsTab({ name }: { name: string }): JSX.Element {
   ];
   return (
     <>
-      {promotion.data === undefined ? null : <PromotionCard name={name} of={promotion.data} onChange={reload} />}
+      {isRunning ? gradual : null}
       <Card title="Deployed now">
         <Show of={deployments}>
           {() =>
@@ -123,16 +134,21 @@ export function VersionsTab({ name }: { name: string }): JSX.Element {
                 <Live of={current} versions={versions.data?.items ?? []} />
                 <p class="quiet">
                   {ago(current.created_on)} by {current.author_email} with {current.source}
-                  {current.annotations["workers/message"] === undefined ? "" : `: ${current.annotations["workers/message"]}`}
+                  {current.annotations["workers/message"] === undefined
+                    ? ""
+                    : `: ${current.annotations["workers/message"]}`}
                 </p>
               </>
             )
           }
         </Show>
       </Card>
+      {isRunning ? null : gradual}
       <Card title="Versions" flush>
         <Show of={versions}>
-          {({ items }) => <Table label="Versions, the newest first" rows={items} columns={columns} id={(version) => version.id} />}
+          {({ items }) => (
+            <Table label="Versions, the newest first" rows={items} columns={columns} id={(version) => version.id} />
+          )}
         </Show>
       </Card>
       <Card title="Deployments" flush>
@@ -153,14 +169,20 @@ export function VersionsTab({ name }: { name: string }): JSX.Element {
                       </span>
                     )),
                 },
-                { title: "Message", wide: true, cell: (of) => of.annotations["workers/message"] ?? <span class="quiet">–</span> },
+                {
+                  title: "Message",
+                  wide: true,
+                  cell: (of) => of.annotations["workers/message"] ?? <span class="quiet">–</span>,
+                },
                 { title: "By", cell: (of) => `${of.author_email} with ${of.source}` },
               ]}
             />
           )}
         </Show>
       </Card>
-      {back === undefined ? null : <RollBack name={name} version={back} onClose={() => setBack(undefined)} onDone={reload} />}
+      {back === undefined ? null : (
+        <RollBack name={name} version={back} onClose={() => setBack(undefined)} onDone={reload} />
+      )}
     </>
   );
 }

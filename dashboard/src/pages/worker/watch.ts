@@ -48,7 +48,8 @@ export function watch(name: string, filters: unknown[], { onEvent, onConnection 
       onConnection({ state: "open" });
     };
     socket.onmessage = (message: MessageEvent<unknown>) => void read(message.data);
-    socket.onclose = () => lost(new ApiError(0, "The connection to the platform was lost. It is made again by itself."));
+    socket.onclose = () =>
+      lost(new ApiError(0, "The connection to the platform was lost. It is made again by itself."));
   };
   const read = async (data: unknown): Promise<void> => {
     const text = data instanceof Blob ? await data.text() : String(data);
