@@ -33,7 +33,8 @@ const SHOP: &str = r#"export default {
 };"#;
 const SHOP_CONFIGURATION: &str = r#"{
   "name": "shop", "main": "index.js", "compatibility_date": "2025-06-01",
-  "vars": { "GREETING": "hi" }, "triggers": { "crons": ["*/5 * * * *"] }
+  "vars": { "GREETING": "hi" }, "triggers": { "crons": ["*/5 * * * *"] },
+  "observability": { "enabled": true }
 }"#;
 const HELLO: &str = "export default { fetch: () => new Response('hello') };";
 /// What the dashboard is made of.

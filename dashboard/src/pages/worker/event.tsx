@@ -32,7 +32,7 @@ export function shown(item: TraceItem): Shown {
     url: event?.request?.url ?? event?.cron ?? "",
     cpuMs: item.cpuTime ?? null,
     wallMs: item.wallTime ?? null,
-    ray: null,
+    ray: event?.request?.headers?.["cf-ray"] ?? null,
     item,
   };
 }

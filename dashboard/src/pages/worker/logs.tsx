@@ -129,7 +129,8 @@ export function LogsTab({ name }: { name: string }): JSX.Element {
       ) : events.length === 0 ? (
         <Empty title="Nothing was found">
           <p class="quiet">
-            Choose a longer time or fewer filters. How long logs are kept is a setting of the platform.
+            Choose a longer time or fewer filters. Events are kept of Workers whose <code>wrangler.jsonc</code> has{" "}
+            <code>{'"observability": { "enabled": true }'}</code>.
           </p>
         </Empty>
       ) : (
