@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 
 import { signIn, signedIn } from "./browser";
 import { type Test, expect, until } from "./check";
+import { picture } from "./pages";
 import { account, api, base, token, visit, worker } from "./platform";
 
 interface Deployments {
@@ -95,6 +96,7 @@ export const changes: readonly Test[] = [
           (await page.locator('.steps [aria-current="step"]').textContent())?.trim() === "10 %",
           "the first step is marked",
         );
+        await picture(page, "promotion", "1280-light");
         await page.getByRole("button", { name: "Stop and go back" }).click();
         await page.getByRole("dialog").getByRole("button", { name: "Stop and go back" }).click();
         await page.getByText("Stopped", { exact: true }).waitFor();

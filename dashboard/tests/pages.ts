@@ -46,12 +46,12 @@ const PAGES: readonly Shown[] = [
 
 /** Pictures that the documentation shows. */
 const SHOWN: Readonly<Record<string, readonly string[]>> = {
-  "1280-light": ["overview", "usage", "versions"],
+  "1280-light": ["overview", "promotion", "usage"],
   "1280-dark": ["tail"],
   "375-dark": ["overview"],
 };
 
-async function picture(page: Page, name: string, look: string): Promise<void> {
+export async function picture(page: Page, name: string, look: string): Promise<void> {
   if (pictures === undefined) return;
   const everything = process.env["SKEP_ALL_SCREENSHOTS"] === "1";
   if (!everything && SHOWN[look]?.includes(name) !== true) return;
