@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a task talks to a person at a terminal")]
 
 mod bench;
+mod dashboard;
 mod demo;
 mod fuzz;
 mod process;
@@ -33,6 +34,8 @@ enum Task {
     Setup,
     /// Builds Skep, starts `skep dev` on examples/hello, asks it something, shows the answer and stops
     Demo,
+    /// Builds the dashboard's pages into dashboard/dist, which is committed
+    Dashboard,
     /// Runs everything that must pass: format, lints, tests, dependency rules
     Test,
     /// Builds Skep and measures it side by side with its peers; `--help` says how
@@ -49,6 +52,7 @@ enum Task {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
         Task::Setup => setup::run(),
+        Task::Dashboard => dashboard::run(),
         Task::Demo => demo::run(),
         Task::Test => test::run(),
         Task::Bench { arguments } => bench::run(&arguments),

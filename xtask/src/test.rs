@@ -10,7 +10,8 @@ use crate::{Outcome, demo, root, setup};
 const TOOLS: [(&str, &str, &str); 2] = [("nextest", "cargo-nextest", "0.9.151"), ("deny", "cargo-deny", "0.20.2")];
 
 /// Programs of Debian's packages that tests use: the program and its package.
-const PROGRAMS: [(&str, &str); 3] = [("pebble", "pebble"), ("python3", "python3-venv"), ("promtool", "prometheus")];
+const PROGRAMS: [(&str, &str); 4] =
+    [("chromium", "chromium"), ("pebble", "pebble"), ("python3", "python3-venv"), ("promtool", "prometheus")];
 
 pub(crate) fn run() -> Outcome {
     setup::run()?;

@@ -16,6 +16,7 @@ mod schedules;
 mod scripts;
 mod secrets;
 mod services;
+mod session;
 mod settings;
 mod shapes;
 mod status;
@@ -30,6 +31,7 @@ use crate::endpoint::Endpoint;
 pub(crate) fn endpoints() -> Vec<Endpoint> {
     [
         user::endpoints(),
+        session::endpoints(),
         scripts::endpoints(),
         versions::endpoints(),
         deployments::endpoints(),

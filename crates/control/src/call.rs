@@ -13,6 +13,7 @@ use skep_store::{Actor, Store, Token, WorkerRecord};
 use crate::answer::Page;
 use crate::error::{ApiError, ApiResult};
 use crate::server::Control;
+use crate::session::{Signed, Site};
 
 /// The largest JSON body in bytes.
 const MOST_JSON: u64 = 4 * 1024 * 1024;
@@ -31,6 +32,10 @@ pub(crate) struct Call {
     pub(crate) body: Mutex<Body>,
     /// The caller's token. Nobody's for an endpoint that checks by itself.
     pub(crate) token: Option<Token>,
+    /// The session that the token is known by, if the caller sent no token but signed in before.
+    pub(crate) session: Option<Signed>,
+    /// Where the browser that calls is, as far as it says so.
+    pub(crate) site: Site,
     /// The caller's address.
     pub(crate) client: Option<String>,
 }
@@ -86,6 +91,7 @@ impl Call {
             name: self.token.as_ref().map_or_else(|| "nobody".to_owned(), |token| token.name.clone()),
             address: self.client.clone(),
             source: match program {
+                _ if self.session.is_some() => "dashboard".to_owned(),
                 "wrangler" | "skep" => program.to_owned(),
                 _ => "api".to_owned(),
             },

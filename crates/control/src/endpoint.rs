@@ -21,7 +21,8 @@ pub enum Access {
     Account(Permission),
     /// The same, where the path has a zone of the account.
     Zone(Permission),
-    /// Whoever has the unguessable thing that the endpoint itself checks: the JWT of an upload session, the address of a tail.
+    /// Whoever has the unguessable thing that the endpoint itself checks: the JWT of an upload session, the address of a tail, the
+    /// token that somebody signs in with.
     Bearer,
 }
 

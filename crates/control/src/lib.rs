@@ -16,6 +16,7 @@ mod insight;
 mod openapi;
 mod runtime;
 mod server;
+mod session;
 mod upload;
 
 pub use endpoint::{Access, Endpoint};

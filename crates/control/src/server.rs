@@ -7,12 +7,14 @@ use http::{Method, StatusCode};
 use matchit::Router;
 use skep_exchange::{Request, Response};
 use skep_store::{Permission, Store, Token};
+use skep_worker::Secret;
 
 use crate::api;
 use crate::call::Call;
 use crate::endpoint::{Access, Endpoint};
 use crate::error::{ApiError, ApiResult};
 use crate::runtime::Runtime;
+use crate::session::{Attempts, LIFETIME, Signed, Site};
 
 /// How Workers are reached, for answers that name addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +40,8 @@ pub struct Control {
     pub(crate) store: Store,
     pub(crate) runtime: Runtime,
     pub(crate) addresses: Addresses,
+    /// Who tried to sign in lately.
+    pub(crate) attempts: Attempts,
     router: Router<Vec<Endpoint>>,
 }
 
@@ -55,7 +59,7 @@ impl Control {
         for (path, endpoints) in paths {
             router.insert(path, endpoints).expect("the paths of the endpoints do not contradict each other");
         }
-        Arc::new(Self { store, runtime, addresses, router })
+        Arc::new(Self { store, runtime, addresses, attempts: Attempts::default(), router })
     }
 
     /// Answers a call of the API.
@@ -97,10 +101,14 @@ impl Control {
             .map(|(key, value)| Ok((key.to_owned(), decode(value)?)))
             .collect::<ApiResult<Vec<_>>>()?;
         let query = parts.uri.query().unwrap_or_default();
+        let site = Site::of(&parts.uri, &parts.headers);
+        let (token, session) = self.caller(&parts.method, &parts.headers, &site).await?;
         let call = Call {
             parameters,
             query: url::form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
-            token: self.token(&parts.headers).await?,
+            token,
+            session,
+            site,
             client: parts.headers.get("cf-connecting-ip").and_then(|address| Some(address.to_str().ok()?.to_owned())),
             headers: parts.headers,
             body: Mutex::new(body),
@@ -110,14 +118,28 @@ impl Control {
         Ok((endpoint.handler)(call).await?.into_response())
     }
 
-    /// The token of a request, if it has one that is known and not expired.
-    async fn token(&self, headers: &HeaderMap) -> ApiResult<Option<Token>> {
-        let text = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(|value| {
-            let (scheme, token) = value.split_once(' ')?;
-            scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-        });
-        let Some(text) = text else { return Ok(None) };
-        Ok(self.store.token(text).await?.filter(|token| !token.is_expired()))
+    /// The token of a request, if it has one that is known and not expired, or the session of who signed in. A token that is sent wins
+    /// over a session.
+    async fn caller(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        site: &Site,
+    ) -> ApiResult<(Option<Token>, Option<Signed>)> {
+        if let Some(value) = headers.get(AUTHORIZATION) {
+            let text = value.to_str().ok().and_then(|value| {
+                let (scheme, token) = value.split_once(' ')?;
+                scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+            });
+            let Some(text) = text else { return Ok((None, None)) };
+            return Ok((self.store.token(text).await?.filter(|token| !token.is_expired()), None));
+        }
+        let Some(secret) = site.cookie(headers) else { return Ok((None, None)) };
+        let found = self.store.session(secret, LIFETIME).await?.filter(|session| !session.token.is_expired());
+        let Some(session) = found else { return Ok((None, None)) };
+        site.check(method)?;
+        let signed = Signed { secret: Secret::new(secret), expires_on: session.expires_on };
+        Ok((Some(session.token), Some(signed)))
     }
 }
 

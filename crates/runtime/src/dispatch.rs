@@ -163,7 +163,11 @@ impl Dispatch {
         let host = request.uri().host().unwrap_or_default();
         let path = request.uri().path();
         let own = self.pool.directory().is_own(host);
-        if own && (path.starts_with("/client/v4/") || path.starts_with("/skep/v1/")) {
+        let of_supervisor = |path: &str| {
+            let below = ["/client/v4/", "/skep/v1/", "/dashboard/"];
+            path == "/" || path == "/dashboard" || below.iter().any(|below| path.starts_with(below))
+        };
+        if own && of_supervisor(path) {
             return Box::pin(async move { self.hand_on(request).await });
         }
         let health = if own { self.health(path) } else { None };

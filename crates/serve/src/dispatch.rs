@@ -16,6 +16,8 @@ pub(crate) struct Dispatch {
     pub(crate) control: Arc<Control>,
     pub(crate) directory: Arc<Directory>,
     pub(crate) runtimes: Arc<Runtimes>,
+    /// Whether the dashboard is there.
+    pub(crate) dashboard: bool,
 }
 
 /// Requests of clients whose connections end here: with TLS, or in HTTP/2.
@@ -32,6 +34,9 @@ impl Handler for OfClients {
             if is_api(path) && dispatch.directory.is_own(host) {
                 return dispatch.api(request).await;
             }
+            if dispatch.dashboard && skep_dashboard::is_dashboard(path) && dispatch.directory.is_own(host) {
+                return skep_dashboard::answer(&request);
+            }
             match dispatch.runtimes.current().await {
                 Some(runtime) => forwarded(runtime.requests().forward(request).await),
                 None => unavailable(),
@@ -46,6 +51,7 @@ impl Handler for OfRuntimes {
         Box::pin(async move {
             match ForVersion::take(request.headers_mut()) {
                 None if is_api(request.uri().path()) => dispatch.api(request).await,
+                None if skep_dashboard::is_dashboard(request.uri().path()) => dispatch.page(&request),
                 None => unavailable(),
                 Some(to) => {
                     let Some(runtime) = dispatch.runtimes.own(to.version).await else {
@@ -65,6 +71,17 @@ impl Dispatch {
         let response = Arc::clone(&self.control).handle(request).await;
         self.runtimes.settled().await;
         response
+    }
+}
+
+impl Dispatch {
+    /// What is at the platform's own host besides the API.
+    fn page(&self, request: &Request) -> Response {
+        if self.dashboard {
+            return skep_dashboard::answer(request);
+        }
+        let message = "This is a Skep platform without a dashboard. Its API is at /client/v4; Workers answer at addresses of their own.";
+        Page { status: StatusCode::NOT_FOUND, title: "Not found", message, detail: None }.response()
     }
 }
 

@@ -237,7 +237,12 @@ async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), Se
         insights: Box::new(Watch { series: Arc::clone(&series), health: Arc::clone(&health) }),
     };
     let control = Control::new(store.clone(), runtime, addresses.clone());
-    let dispatch = Arc::new(Dispatch { control, directory: Arc::clone(&directory), runtimes: Arc::clone(&runtimes) });
+    let dispatch = Arc::new(Dispatch {
+        control,
+        directory: Arc::clone(&directory),
+        runtimes: Arc::clone(&runtimes),
+        dashboard: settings.dashboard,
+    });
     let running = {
         let limits = ServerLimits { request_body: LARGEST_CALL, ..ServerLimits::default() };
         let calls = Calls {
@@ -375,6 +380,9 @@ fn announce(
     let port = port(addresses);
     let base = base(settings, addresses);
     tell(&format!("Ready on {base} ({} ms), {} Workers", begun.elapsed().as_millis(), directory.len()));
+    if settings.dashboard {
+        tell(&format!("The dashboard is at {base}/dashboard/"));
+    }
     tell(&format!("Workers answer at {}://<worker>.{}.{}{port}", addresses.scheme, admin.subdomain, settings.domain));
     if admin.is_new {
         let token = admin.token_file.display();

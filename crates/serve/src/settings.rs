@@ -112,6 +112,8 @@ pub struct Settings {
     pub plan: String,
     /// Where alerts and usage go.
     pub delivery: DeliverySettings,
+    /// Whether the dashboard is there.
+    pub dashboard: bool,
     /// What is kept of events.
     pub logs: LogSettings,
     /// Where traces go, if anywhere.
@@ -236,6 +238,8 @@ pub struct Given {
     pub plans: Option<PathBuf>,
     /// `--plan`
     pub plan: Option<String>,
+    /// `--no-dashboard` says that it is not.
+    pub dashboard: Option<bool>,
     /// `--logs-mib`
     pub logs_mib: Option<u64>,
     /// `--logs-days`
@@ -304,6 +308,7 @@ impl Given {
             sandbox: self.sandbox.or(other.sandbox),
             plans: self.plans.or(other.plans),
             plan: self.plan.or(other.plan),
+            dashboard: self.dashboard.or(other.dashboard),
             logs_mib: self.logs_mib.or(other.logs_mib),
             logs_days: self.logs_days.or(other.logs_days),
             events_per_second: self.events_per_second.or(other.events_per_second),
@@ -394,6 +399,7 @@ impl Given {
             sandbox: self.sandbox.unwrap_or(true),
             plans: self.plans,
             plan: self.plan.unwrap_or_else(|| skep_meter::SELF_HOSTED.to_owned()),
+            dashboard: self.dashboard.unwrap_or(true),
             delivery: DeliverySettings {
                 destinations: self.destinations.unwrap_or_default(),
                 alerts: self.alerts.unwrap_or_default(),

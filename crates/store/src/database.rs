@@ -27,6 +27,7 @@ const SCHEMAS: &[&str] = &[
     include_str!("unused.sql"),
     include_str!("billing.sql"),
     include_str!("nodes.sql"),
+    include_str!("sessions.sql"),
 ];
 
 /// The store. Cheap to clone.

@@ -30,6 +30,7 @@ mod records;
 mod rotation;
 mod schedules;
 mod seal;
+mod sessions;
 mod tokens;
 mod unused;
 mod uses;
@@ -55,6 +56,7 @@ pub use records::Timestamp;
 pub use rotation::{Resealed, SealedUnder};
 pub use schedules::Schedule;
 pub use seal::{KeyError, MasterKeys};
+pub use sessions::{Lifetime, Session};
 pub use tokens::{NewToken, Permission, Token};
 pub use unused::Removed;
 pub use versions::{

@@ -91,7 +91,7 @@ fn hash(token: &str) -> String {
     blake3::hash(token.as_bytes()).to_hex().to_string()
 }
 
-fn token(row: &SqliteRow) -> StoreResult<Token> {
+pub(crate) fn token(row: &SqliteRow) -> StoreResult<Token> {
     Ok(Token {
         id: row.try_get("id")?,
         account_id: row.try_get("account_id")?,

@@ -75,6 +75,8 @@ async fn end(call: Call) -> ApiResult {
 }
 
 async fn watch(call: Call) -> ApiResult {
+    // A browser lets any page open a WebSocket anywhere, and says which page it was.
+    call.site.check_origin()?;
     let id = Uuid::parse_str(call.parameter("tail_id")).map_err(|_| ApiError::authentication())?;
     let (ours, theirs) = WebSocket::pair();
     let connection = call.control.runtime.tails.connect(id, ours.sender).map_err(|_| ApiError::authentication())?;

@@ -101,6 +101,9 @@ pub(crate) struct Arguments {
     /// Whether processes that run Workers give up what they do not need: system calls, files, ports [default: true]
     #[arg(long, value_name = "BOOL", env = "SKEP_SANDBOX", num_args = 0..=1, default_missing_value = "true")]
     sandbox: Option<bool>,
+    /// Leave out the dashboard, which is at /dashboard/ of the API's host
+    #[arg(long, env = "SKEP_NO_DASHBOARD", value_parser = clap::builder::FalseyValueParser::new())]
+    no_dashboard: bool,
     /// A folder of plans, one file of TOML for each, beside those that Skep brings
     #[arg(long, value_name = "FOLDER", env = "SKEP_PLANS", help_heading = "Usage")]
     plans: Option<PathBuf>,
@@ -170,6 +173,7 @@ pub(crate) fn run(arguments: Arguments, begun: Instant) -> Outcome {
         alert_errors_requests: arguments.alert_errors_requests,
         alert_window_seconds: arguments.alert_window_seconds,
         sandbox: arguments.sandbox,
+        dashboard: arguments.no_dashboard.then_some(false),
         plans: arguments.plans,
         plan: arguments.plan,
         logs_mib: arguments.logs_mib,

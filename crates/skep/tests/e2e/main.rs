@@ -12,6 +12,7 @@ mod cli;
 mod cli_errors;
 mod cli_live;
 mod crash;
+mod dashboard;
 mod inspector;
 mod keys;
 mod logs;

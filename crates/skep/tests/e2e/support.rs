@@ -18,7 +18,7 @@ pub(crate) use cli::Person;
 pub(crate) use devtools::DevTools;
 pub(crate) use http::{Answer, body, fetch, fetch_over, get, try_fetch};
 pub(crate) use output::Output;
-pub(crate) use platform::{Platform, Wrangler, path_with_node};
+pub(crate) use platform::{Platform, Wrangler, cached, path_with_node};
 pub(crate) use process::{Dev, Ended, command, skep};
 pub(crate) use project::Project;
 pub(crate) use terminal::Terminal;

@@ -180,6 +180,12 @@ impl Platform {
         command
     }
 
+    /// A GET request to the platform's own host.
+    pub(crate) async fn at(&self, path: &str) -> Answer {
+        let request = Request::get(path).header("host", &self.host).body(body(String::new()));
+        fetch(&self.address(), request.expect("a request")).await
+    }
+
     /// A GET request. Nothing if the connection breaks.
     pub(crate) async fn try_get(&self, label: &str, path: &str) -> Option<Answer> {
         let request = Request::get(path).header("host", format!("{label}.localhost:{}", self.port()));
@@ -290,7 +296,7 @@ fn install(folder: &Path, package: &str, path: &OsString) {
 }
 
 /// A folder of the cache: filled once, by one test at a time.
-fn cached(name: &str, fill: impl FnOnce(&Path)) -> PathBuf {
+pub(crate) fn cached(name: &str, fill: impl FnOnce(&Path)) -> PathBuf {
     let home = std::env::var_os("HOME").expect("there is a home folder");
     let cache = Path::new(&home).join(".cache/skep/tools");
     fs::create_dir_all(&cache).expect("a cache");
