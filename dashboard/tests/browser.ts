@@ -6,7 +6,6 @@ import { type Browser, type BrowserContext, type Page, chromium } from "playwrig
 
 import { expect } from "./check";
 import { base, token } from "./platform";
-import { supply } from "./supply";
 
 const CHROMIUM = process.env["SKEP_CHROMIUM"] ?? "/usr/bin/chromium";
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
@@ -90,7 +89,6 @@ export async function context({
       console.error(`violation: ${event.violatedDirective} ${event.blockedURI}`);
     });
   });
-  await supply(made);
   return made;
 }
 

@@ -393,7 +393,7 @@ pub(crate) fn unanswered(
     };
     details.exception(&exception);
     observer.exception(&source, exception);
-    let wanted = observer.failed();
+    let wanted = observer.begins(Some(&details.headers)).or_else(|| observer.failed());
     details.interval = wanted.as_ref().map_or(0, |wanted| wanted.interval);
     let record = EventRecord {
         trigger,

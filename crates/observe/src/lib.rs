@@ -23,6 +23,7 @@ use skep_worker::{Event, LimitExceeded, Outcome};
 pub use context::{TraceContext, TraceContextError, TraceFlags, TraceState, TraceStateError};
 pub use filter::{Filter, FilterError, Filters};
 pub use id::{IdError, SpanId, TraceId};
+pub use redact::url as shown_url;
 pub use span::{Attribute, OpenSpan, Span, Spans, Trace, Waited, caller};
 pub use tails::{Channel, Connection, Refused, Tails, Told};
 

@@ -17,8 +17,8 @@ pub(crate) fn header<'v>(name: &str, value: &'v str) -> &'v str {
     if SECRET_WORDS.iter().any(|word| name.contains(word)) { REDACTED } else { value }
 }
 
-/// A URL without the pieces that look like identifiers that nobody can guess.
-pub(crate) fn url(url: &str) -> Cow<'_, str> {
+/// A URL as people see it: without the pieces that look like identifiers that nobody can guess.
+pub fn url(url: &str) -> Cow<'_, str> {
     let is_piece = |character: char| character.is_ascii_alphanumeric() || "+-_".contains(character);
     let Some(authority) = url.find("://").map(|scheme| scheme + 3) else { return url.into() };
     let start = url[authority..].find('/').map_or(url.len(), |path| authority + path);

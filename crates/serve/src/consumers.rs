@@ -6,10 +6,10 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use skep_observe::{Told, Trigger};
-use skep_pool::Directory;
+use skep_pool::{Directory, Worker};
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
@@ -20,6 +20,8 @@ use crate::runtimes::Runtimes;
 const TOGETHER: usize = 100;
 /// Bytes of events that wait for one consumer.
 const MOST_WAITING: usize = 4 << 20;
+/// How often it is told at most that a consumer does not get its events.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
 /// How long events wait for others.
 const GATHER: Duration = Duration::from_millis(100);
 
@@ -29,6 +31,8 @@ pub(crate) struct Consumers {
     runtimes: Arc<Runtimes>,
     runtime: Handle,
     queues: Mutex<HashMap<Uuid, Queue>>,
+    /// Consumers that did not get their events, when that was told, and how many there were since.
+    lost: Mutex<HashMap<Uuid, (Instant, u64)>>,
     tell: Tell,
 }
 
@@ -44,7 +48,14 @@ struct Queue {
 impl Consumers {
     /// Must be called where there is a runtime.
     pub(crate) fn new(directory: Arc<Directory>, runtimes: Arc<Runtimes>, tell: Tell) -> Arc<Self> {
-        Arc::new(Self { directory, runtimes, runtime: Handle::current(), queues: Mutex::default(), tell })
+        Arc::new(Self {
+            directory,
+            runtimes,
+            runtime: Handle::current(),
+            queues: Mutex::default(),
+            lost: Mutex::default(),
+            tell,
+        })
     }
 
     /// Takes an event for whoever consumes it. Does not block.
@@ -95,15 +106,28 @@ impl Consumers {
             let events = format!("[{}]", events.join(","));
             // What its handler throws is in its own log.
             if let Err(error) = self.runtimes.tail(&worker, &events, &of).await {
-                (self.tell)(&format!("{} events did not reach the tail handler of {}: {error}", of.len(), worker.name));
+                self.lost(&worker, of.len() as u64, &error.to_string());
             }
             if dropped > 0 {
-                (self.tell)(&format!(
-                    "{dropped} events were left out for {}: its tail handler is too slow",
-                    worker.name
-                ));
+                self.lost(&worker, dropped, "its tail handler is too slow");
             }
         }
+    }
+
+    /// Tells whoever runs the platform of events that a consumer does not get, once in a while.
+    fn lost(&self, consumer: &Worker, events: u64, why: &str) {
+        let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        lost.retain(|_, (told, count)| *count > 0 || told.elapsed() < TELL_AGAIN);
+        let known = lost.get(&consumer.id).copied();
+        let count = known.map_or(0, |(_, count)| count) + events;
+        let (told, left) = match known {
+            Some((told, _)) if told.elapsed() < TELL_AGAIN => (told, count),
+            _ => {
+                (self.tell)(&format!("{count} events did not reach the tail handler of {}: {why}", consumer.name));
+                (Instant::now(), 0)
+            }
+        };
+        lost.insert(consumer.id, (told, left));
     }
 
     fn queues(&self) -> MutexGuard<'_, HashMap<Uuid, Queue>> {

@@ -14,7 +14,7 @@ use deno_error::JsErrorBox;
 use http::header::{CONTENT_LENGTH, HOST, UPGRADE};
 use http::{HeaderName, HeaderValue, Method, Uri};
 use skep_exchange::{Body, Request, Response, WebSocket};
-use skep_observe::OpenSpan;
+use skep_observe::{OpenSpan, shown_url};
 use skep_outbound::OutboundError;
 
 use crate::Host;
@@ -112,7 +112,7 @@ pub(crate) fn request_span(state: &OpState, event: u32, name: &str, request: &mu
     let host = request.uri().host().unwrap_or_default();
     Some(
         span.with("http.request.method", request.method().as_str())
-            .with("url.full", request.uri().to_string().as_str())
+            .with("url.full", &*shown_url(&request.uri().to_string()))
             .with("server.address", host),
     )
 }
