@@ -33,7 +33,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use skep_exchange::rpc::{Ending, Opening};
 use skep_exchange::{Failure, Reply, Request, wake};
-use skep_observe::{Details, EventRecord, Exception, Observer, Source, Trigger};
+use skep_observe::{Details, EventRecord, Exception, Observer, Source, Trigger, Wanted};
 use skep_web::EventId;
 use skep_worker::{Event, LimitExceeded, Version};
 use tokio::sync::{mpsc, oneshot};
@@ -393,7 +393,11 @@ pub(crate) fn unanswered(
     };
     details.exception(&exception);
     observer.exception(&source, exception);
-    let wanted = observer.begins(Some(&details.headers)).or_else(|| observer.failed());
+    // It failed: what is wanted only then is wanted.
+    let wanted = match observer.begins(Some(&details.headers)) {
+        Some(Wanted { only_failed: true, .. }) => observer.failed(),
+        wanted => wanted,
+    };
     details.interval = wanted.as_ref().map_or(0, |wanted| wanted.interval);
     let record = EventRecord {
         trigger,

@@ -271,6 +271,8 @@ pub struct Seen {
     pub record: EventRecord,
     /// Events of the Worker before this one that found no room.
     pub missed: u64,
+    /// Those of them that failed.
+    pub missed_failures: u64,
 }
 
 /// What a runtime has and does.

@@ -72,10 +72,10 @@ impl Writer {
                 }
             }
             self.shared.queue.count_dropped(failure.as_ref().map_or(0, |failure| u64::from(failure.lost)));
-            self.shared.queue.written(batch.last);
             if had_entries {
                 self.tell_failure(failure);
             }
+            self.shared.queue.written(batch.last);
             if tidied.elapsed() >= pause {
                 self.tidy();
                 tidied = Instant::now();

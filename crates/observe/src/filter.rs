@@ -76,6 +76,12 @@ impl Filters {
         Ok(Self(filters))
     }
 
+    /// Whether only events that failed are to be seen.
+    pub(crate) fn only_failures(&self) -> bool {
+        let succeeded = |outcome: &String| ["ok", "canceled"].iter().any(|name| outcome.eq_ignore_ascii_case(name));
+        self.0.iter().any(|filter| filter.outcome.as_ref().is_some_and(|outcomes| !outcomes.iter().any(succeeded)))
+    }
+
     /// Whether an event is to be seen.
     pub(crate) fn admit(&self, source: &Source, record: &EventRecord) -> bool {
         self.0.iter().all(|filter| filter.admits(source, record))

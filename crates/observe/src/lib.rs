@@ -164,6 +164,11 @@ pub struct EventRecord {
     pub details: Option<Box<Details>>,
 }
 
+/// Whether an event failed, by what its trigger says of its answer and by how it ended.
+pub fn is_failure(trigger: &Trigger, outcome: Outcome) -> bool {
+    matches!(trigger, Trigger::Fetch { status: Some(500..), .. }) || !matches!(outcome, Outcome::Ok | Outcome::Canceled)
+}
+
 /// Why details of an event are gathered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
@@ -171,6 +176,8 @@ pub struct Wanted {
     pub interval: u32,
     /// The trace that it is a part of, if it is traced.
     pub trace: Option<Box<Trace>>,
+    /// Only if it fails: what [`Observer::failed`] says then.
+    pub only_failed: bool,
 }
 
 /// What is kept of an event only for who watches.
@@ -182,6 +189,9 @@ pub struct Details {
     pub trace: Option<Box<Trace>>,
     /// Whether it waited for a version to start.
     pub cold: bool,
+    /// [`Wanted::only_failed`]
+    #[serde(skip)]
+    only_failed: bool,
     /// The headers of a fetch event's request.
     #[serde(with = "http_serde::header_map")]
     pub headers: HeaderMap,
@@ -200,7 +210,17 @@ pub struct Details {
 impl Details {
     /// Of an event that has printed nothing yet.
     pub fn wanted(wanted: Wanted) -> Box<Self> {
-        Box::new(Self { interval: wanted.interval, trace: wanted.trace, ..Self::default() })
+        let Wanted { interval, trace, only_failed } = wanted;
+        Box::new(Self { interval, trace, only_failed, ..Self::default() })
+    }
+
+    /// The same at the event's end, if they are still wanted.
+    pub fn at_end(mut self: Box<Self>, failed: bool, observer: &dyn Observer) -> Option<Box<Self>> {
+        if self.only_failed {
+            let wanted = if failed { observer.failed() } else { None };
+            self.interval = wanted?.interval;
+        }
+        Some(self)
     }
 
     /// Of a fetch event that has printed nothing yet.
@@ -239,7 +259,7 @@ pub trait Observer: Send + Sync {
     fn begins(&self, _headers: Option<&HeaderMap>) -> Option<Wanted> {
         None
     }
-    /// An event failed of which no details are gathered. Gives why they are to be from now on, if they are.
+    /// An event failed whose details are wanted only then ([`Wanted::only_failed`]). Gives why they are, if there is room for them.
     fn failed(&self) -> Option<Wanted> {
         None
     }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 use skep_exchange::{Message, WebSocketSender};
 use uuid::Uuid;
 
-use crate::{EventRecord, Filters, Level, Source, trace};
+use crate::{EventRecord, Filters, Level, Source, is_failure, trace};
 
 /// Events that may wait for the thread that writes them.
 const MOST_WAITING: usize = 1024;
@@ -116,6 +116,8 @@ pub struct Channel {
     viewers: Mutex<Vec<Viewer>>,
     /// Events that found no room in the queue.
     missed: AtomicU64,
+    /// Those of them that failed.
+    missed_failures: AtomicU64,
 }
 
 struct Session {
@@ -211,6 +213,7 @@ impl Tails {
             count: AtomicUsize::new(0),
             viewers: Mutex::default(),
             missed: AtomicU64::new(0),
+            missed_failures: AtomicU64::new(0),
         });
         channels.insert(key, Arc::downgrade(&channel));
         channel
@@ -302,15 +305,17 @@ impl Channel {
 
     /// An event of the Worker is over. Does not block: when too many wait, this one is left out and counted.
     pub fn send(self: &Arc<Self>, source: &Source, record: EventRecord) {
+        let failed = is_failure(&record.trigger, record.outcome);
         let seen = Seen { channel: Arc::clone(self), source: source.clone(), record };
         if let Err(TrySendError::Full(_)) = self.queue.try_send(Work::Event(seen)) {
-            self.missed.fetch_add(1, Ordering::Relaxed);
+            self.missed(1, failed.into());
         }
     }
 
-    /// Events of the Worker were left out before they came here.
-    pub fn missed(&self, count: u64) {
+    /// Events of the Worker were left out before they came here, and so many of them had failed.
+    pub fn missed(&self, count: u64, failures: u64) {
         self.missed.fetch_add(count, Ordering::Relaxed);
+        self.missed_failures.fetch_add(failures, Ordering::Relaxed);
     }
 
     /// There are so many viewers now. Called by who holds their lock, so that the listener is told in order.
@@ -365,9 +370,10 @@ fn write(work: &Receiver<Work>, keeper: &OnceLock<Keeper>) {
             }
         };
         let missed = channel.missed.swap(0, Ordering::Relaxed);
+        let missed_failures = channel.missed_failures.swap(0, Ordering::Relaxed);
         let told = Told { account: &channel.account, source: &source, record: &record, text: OnceCell::new() };
         for viewer in lock(&channel.viewers).iter_mut() {
-            viewer.dropped += missed;
+            viewer.dropped += if viewer.filters.only_failures() { missed_failures } else { missed };
             if viewer.filters.admit(&source, &record) {
                 viewer.send(told.text().to_owned());
             }

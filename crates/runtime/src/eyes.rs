@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use http::HeaderMap;
 use skep_link::wire::{self, Seen};
 use skep_meter::{Event, Kind, Meter, Tally};
-use skep_observe::{EventRecord, Exception, LogLine, Observer, Source, Trigger, Wanted};
+use skep_observe::{EventRecord, Exception, LogLine, Observer, Source, Trigger, Wanted, is_failure};
 use skep_pool::Worker;
 use skep_store::Change;
 use skep_worker::Outcome;
@@ -188,7 +188,8 @@ async fn send(
             .drain(..)
             .map(|(watched, source, record)| {
                 let missed = watched.interest.missed.swap(0, Ordering::Relaxed);
-                Seen { account: Arc::clone(&watched.account), source, record, missed }
+                let missed_failures = watched.interest.missed_failures.swap(0, Ordering::Relaxed);
+                Seen { account: Arc::clone(&watched.account), source, record, missed, missed_failures }
             })
             .collect();
         // Where there is no supervisor there is nobody who watches.
@@ -225,8 +226,7 @@ impl Observer for Watch {
     }
 
     fn finished(&self, source: &Source, mut record: EventRecord) {
-        let server_error = matches!(record.trigger, Trigger::Fetch { status: Some(500..), .. });
-        let failed = server_error || !matches!(record.outcome, Outcome::Ok | Outcome::Canceled);
+        let failed = is_failure(&record.trigger, record.outcome);
         self.counts.requests.fetch_add(1, Ordering::AcqRel);
         if failed {
             self.counts.errors.fetch_add(1, Ordering::AcqRel);
@@ -239,7 +239,7 @@ impl Observer for Watch {
             bytes_in: record.bytes_in,
             bytes_out: record.bytes_out,
             subrequests: record.subrequests,
-            server_error: server_error && record.outcome == Outcome::Ok,
+            server_error: failed && record.outcome == Outcome::Ok,
         });
         let interest = &self.watched.interest;
         let Some(details) = &mut record.details else { return };
@@ -251,6 +251,7 @@ impl Observer for Watch {
             if self.eyes.queue.try_send((Arc::clone(&self.watched), source.clone(), record)).is_err() {
                 self.eyes.unsent.fetch_sub(1, Ordering::AcqRel);
                 interest.missed.fetch_add(1, Ordering::Relaxed);
+                interest.missed_failures.fetch_add(failed.into(), Ordering::Relaxed);
             }
         }
     }

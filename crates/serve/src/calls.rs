@@ -82,10 +82,10 @@ impl Calls {
     }
 
     fn see(&self, events: Vec<Seen>) {
-        for Seen { account, source, record, missed } in events {
+        for Seen { account, source, record, missed, missed_failures } in events {
             let channel = self.tails.channel(&account, &source.worker);
             self.missed.fetch_add(missed, Ordering::Relaxed);
-            channel.missed(missed);
+            channel.missed(missed, missed_failures);
             channel.send(&source, record);
         }
     }

@@ -18,7 +18,7 @@ use http::HeaderMap;
 use rustc_hash::FxHashMap;
 use skep_exchange::rpc::Ending;
 use skep_exchange::{Depth, Failure, Reply, Request, RequestCf, Response};
-use skep_observe::{Details, EventRecord, Exception, Level, LogLine, OpenSpan, Spans, Trigger, Waited};
+use skep_observe::{Details, EventRecord, Exception, Level, LogLine, OpenSpan, Spans, Trigger, Waited, is_failure};
 use skep_worker::{Limit, LimitExceeded, Outcome};
 use tokio::sync::{Semaphore, oneshot};
 
@@ -359,13 +359,8 @@ impl Events {
 
     /// An error was not caught.
     pub(crate) fn see_exception(&mut self, event: EventId, exception: Exception) {
-        if let Some(state) = self.open.get_mut(&event.0) {
-            if state.details.is_none() {
-                state.details = self.host.observer.failed().map(Details::wanted);
-            }
-            if let Some(details) = &mut state.details {
-                details.exception(&exception);
-            }
+        if let Some(details) = self.open.get_mut(&event.0).and_then(|state| state.details.as_mut()) {
+            details.exception(&exception);
         }
         self.host.observer.exception(&self.host.source(event), exception);
     }
@@ -456,8 +451,9 @@ impl Events {
             Some(Waiter::Rpc(waiter)) => drop(waiter.send(Ending::Closed)),
             Some(Waiter::Fetch(_)) | None => {}
         }
-        if state.details.is_none() && matches!(state.trigger, Trigger::Fetch { status: Some(500..), .. }) {
-            state.details = self.host.observer.failed().map(Details::wanted);
+        if let Some(details) = state.details.take() {
+            let failed = is_failure(&state.trigger, state.outcome);
+            state.details = details.at_end(failed, &*self.host.observer);
         }
         if let (Some(details), Some(spans)) = (&mut state.details, &state.spans) {
             details.trace = Some(Box::new(spans.take()));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use libtest_mimic::Trial;
-use skep_observe::Trigger;
+use skep_observe::{EventRecord, Trigger};
 use skep_test_support::{Seen, answer, answered, get, module, start, test, text, version};
 use skep_worker::{
     Binding, BindingKind, EntryFormat, ErrorCode, Event, Limits, Module, ModuleContent, Outcome, Secret, Version,
@@ -193,7 +193,11 @@ async fn events_other_than_fetch() {
     let told = format!("one {request} a=b");
     let expected = ["*/5 * * * * 1700000000000 scheduled function", "a { x: 1 } 1 1", "b t 2 2", &told];
     assert_eq!(recorder.lines(), expected);
-    assert_eq!(recorder.finished().trigger, Trigger::Tail { workers: of.to_vec() });
+    let consumed = recorder.wait(|seen| match seen {
+        Seen::Finished(_, EventRecord { trigger: Trigger::Tail { workers }, .. }) => Some(workers.clone()),
+        _ => None,
+    });
+    assert_eq!(consumed, of);
 }
 
 async fn a_scheduled_handler_that_throws() {

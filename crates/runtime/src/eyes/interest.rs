@@ -2,7 +2,7 @@
 //!
 //! To gather an event costs about what it takes to handle a small one. So only so many are in a tenth of a second, as many as leave
 //! the rest of them undisturbed; those that are kept say how many they stand for. Failures have room of their own, as they are what
-//! people look for.
+//! people look for: what is beyond the budget is gathered without being told of, and told if it fails.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -36,6 +36,8 @@ pub(super) struct Interest {
     skipped: AtomicU32,
     /// Events that found no room, and were not told of.
     pub(super) missed: AtomicU64,
+    /// Those of them that failed.
+    pub(super) missed_failures: AtomicU64,
     /// Events in a window.
     most: u32,
     /// Whether somebody wants traces.
@@ -70,6 +72,7 @@ impl Interest {
             failures: Budget::default(),
             skipped: AtomicU32::new(0),
             missed: AtomicU64::new(0),
+            missed_failures: AtomicU64::new(0),
             most: per_second.div_ceil(windows).max(1),
             traces,
             begun: Instant::now(),
@@ -130,8 +133,12 @@ impl Interest {
             }
             (false, false) => 0,
         };
-        let trace = (gathered && traced).then(|| Box::new(Trace::of(caller)));
-        gathered.then_some(Wanted { interval, trace })
+        if gathered {
+            let trace = traced.then(|| Box::new(Trace::of(caller)));
+            return Some(Wanted { interval, trace, only_failed: false });
+        }
+        // Who looks for failures gets them whole.
+        (share > 0 || others).then_some(Wanted { interval: 0, trace: None, only_failed: true })
     }
 
     /// Who calls decides, if he knows: a trace has all its spans or none.
@@ -140,23 +147,30 @@ impl Interest {
         caller.map_or_else(|| random() <= self.traced.load(Ordering::Relaxed), |caller| caller.flags.sampled())
     }
 
-    /// An event failed that is not gathered.
+    /// An event failed that is gathered only then.
     pub(super) fn failed(&self) -> Option<Wanted> {
         let what = self.what.load(Ordering::Relaxed);
-        if what == 0 || !self.failures.take(self.window(), self.most.div_ceil(FAILURES)) {
+        let others = what & (WATCHED | CONSUMED) != 0;
+        let kept = what >> KEPT > 0;
+        if !others && !kept {
+            return None;
+        }
+        if !self.failures.take(self.window(), self.most.div_ceil(FAILURES)) {
+            if others {
+                self.missed_failures.fetch_add(1, Ordering::Relaxed);
+            }
             return None;
         }
         // It stands for itself, and was counted among those that were left out.
-        let one_less = |skipped: u32| skipped.checked_sub(1);
-        let kept = what >> KEPT > 0;
         if kept {
+            let one_less = |skipped: u32| skipped.checked_sub(1);
             let _ = self.skipped.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
         }
-        if what & (WATCHED | CONSUMED) != 0 {
+        if others {
             let one_less = |missed: u64| missed.checked_sub(1);
             let _ = self.missed.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
         }
-        Some(Wanted { interval: kept.into(), trace: None })
+        Some(Wanted { interval: kept.into(), trace: None, only_failed: false })
     }
 
     /// Whether an event that was gathered, and printed or failed or not, still goes to somebody.
@@ -202,7 +216,12 @@ mod tests {
     }
 
     fn wanted(interval: u32) -> Option<Wanted> {
-        Some(Wanted { interval, trace: None })
+        Some(Wanted { interval, ..Wanted::default() })
+    }
+
+    /// How many of so many events are gathered.
+    fn gathered(interest: &Interest, count: usize) -> Vec<Wanted> {
+        (0..count).filter_map(|_| interest.begins(None)).filter(|wanted| !wanted.only_failed).collect()
     }
 
     #[test]
@@ -271,7 +290,7 @@ mod tests {
         let interest = Interest::new(10, true);
         interest.observe(&kept(1.0));
         interest.watch(true);
-        let begun = (0..1000).filter_map(|_| interest.begins(None)).count();
+        let begun = gathered(&interest, 1000).len();
         let failed: Vec<Wanted> = (0..1000).filter_map(|_| interest.failed()).collect();
         // A window may have ended meanwhile, or ten: the machine is slow.
         assert!((1..500).contains(&begun), "{begun}");
@@ -279,5 +298,7 @@ mod tests {
         assert!(failed.iter().all(|wanted| wanted.interval == 1));
         let missed = interest.missed.load(std::sync::atomic::Ordering::Relaxed);
         assert_eq!(missed, 1000 - begun as u64 - failed.len() as u64);
+        let failures = interest.missed_failures.load(std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(failures, 1000 - failed.len() as u64);
     }
 }

@@ -53,10 +53,13 @@ async fn the_worker_that_prints_the_request_and_answers_by_its_method() {
     assert_eq!(dev.get("/").await.text, "read");
     let printed = dev.output.until("[skep] GET / 200 OK").await;
     let host = dev.host.clone();
+    let ray =
+        printed.split("'cf-ray' => '").nth(1).and_then(|rest| rest.split('\'').next()).unwrap_or_default().to_owned();
+    assert!(ray.len() == 20 && ray.ends_with("-SKP"), "{printed}");
     assert_eq!(
         printed,
         format!(
-            "null\nHeaders(3) {{\n  'accept' => '*/*',\n  'cf-connecting-ip' => '127.0.0.1',\n  'host' => '{host}',\n  [immutable]: true\n}}\n"
+            "null\nHeaders(4) {{\n  'accept' => '*/*',\n  'cf-connecting-ip' => '127.0.0.1',\n  'cf-ray' => '{ray}',\n  'host' => '{host}',\n  [immutable]: true\n}}\n"
         )
     );
     assert!(is_time(&dev.output.line().await));

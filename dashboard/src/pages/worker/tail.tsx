@@ -73,7 +73,7 @@ export function TailTab({ name }: { name: string }): JSX.Element {
   const [sample, setSample] = useState<(typeof SAMPLES)[number][0]>("1");
   const [search, setSearch] = useState("");
   const [paused, setPaused] = useState(false);
-  const [connection, setConnection] = useState<Connection>({ state: "connecting" });
+  const [told, setTold] = useState<{ of: string; connection: Connection } | undefined>();
   const [events, setEvents] = useState<readonly Numbered[]>([]);
   const [dropped, setDropped] = useState(0);
   const [waiting, setWaiting] = useState(0);
@@ -84,6 +84,8 @@ export function TailTab({ name }: { name: string }): JSX.Element {
 
   const asked = useMemo(() => filters(outcome, method, sample), [outcome, method, sample]);
   const key = JSON.stringify(asked);
+  // What was said of the filters before says nothing of these.
+  const connection: Connection = told?.of === key ? told.connection : { state: "connecting" };
   useEffect(() => {
     let frame = 0;
     // However many come, the page is drawn once for all of them.
@@ -98,7 +100,7 @@ export function TailTab({ name }: { name: string }): JSX.Element {
       setEvents((before) => [...came, ...before].slice(0, KEPT));
     };
     const stop = watch(name, asked, {
-      onConnection: setConnection,
+      onConnection: (connection) => setTold({ of: key, connection }),
       onEvent: (item) => {
         if (item.event?.type === "overload") {
           const left = /^\d+/.exec(item.event.message ?? "");
