@@ -373,10 +373,10 @@ fn write(work: &Receiver<Work>, keeper: &OnceLock<Keeper>) {
         let missed_failures = channel.missed_failures.swap(0, Ordering::Relaxed);
         let told = Told { account: &channel.account, source: &source, record: &record, text: OnceCell::new() };
         for viewer in lock(&channel.viewers).iter_mut() {
-            viewer.dropped += if viewer.filters.only_failures() { missed_failures } else { missed };
             if viewer.filters.admit(&source, &record) {
                 viewer.send(told.text().to_owned());
             }
+            viewer.dropped += if viewer.filters.only_failures() { missed_failures } else { missed };
         }
         if let Some(keeper) = keeper.get() {
             keeper(&told);

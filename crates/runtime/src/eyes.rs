@@ -184,14 +184,17 @@ async fn send(
     let mut batch = Vec::with_capacity(TOGETHER);
     while events.recv_many(&mut batch, TOGETHER).await > 0 {
         let count = batch.len() as u64;
-        let seen: Vec<Seen> = batch
+        // What was missed is told behind what was not: from the end.
+        let mut seen: Vec<Seen> = batch
             .drain(..)
+            .rev()
             .map(|(watched, source, record)| {
                 let missed = watched.interest.missed.swap(0, Ordering::Relaxed);
                 let missed_failures = watched.interest.missed_failures.swap(0, Ordering::Relaxed);
                 Seen { account: Arc::clone(&watched.account), source, record, missed, missed_failures }
             })
             .collect();
+        seen.reverse();
         // Where there is no supervisor there is nobody who watches.
         drop(supervisor.call::<()>("events", &seen).await);
         unsent.fetch_sub(count, Ordering::AcqRel);

@@ -251,8 +251,7 @@ mod tests {
     fn what_is_kept_stands_for_what_is_not() {
         let interest = Interest::new(u32::MAX, true);
         interest.observe(&kept(0.1));
-        let wanted: Vec<u32> =
-            (0..10_000).filter_map(|_| interest.begins(None)).map(|wanted| wanted.interval).collect();
+        let wanted: Vec<u32> = gathered(&interest, 10_000).iter().map(|wanted| wanted.interval).collect();
         // Ten standard deviations of the binomial distribution.
         assert!((700..1300).contains(&wanted.len()), "{}", wanted.len());
         let told: u32 = wanted.iter().sum();

@@ -31,6 +31,13 @@ fn is_time(text: &str) -> bool {
     text.strip_prefix(" (").and_then(|text| text.strip_suffix("ms)")).is_some_and(|text| text.parse::<u64>().is_ok())
 }
 
+/// The name of a request in its headers, as they are printed: it is not the same twice.
+fn ray_of(printed: &str) -> String {
+    let ray = printed.split("'cf-ray' => '").nth(1).and_then(|rest| rest.split('\'').next()).unwrap_or_default();
+    assert!(ray.len() == 20 && ray.ends_with("-SKP"), "{printed}");
+    ray.to_owned()
+}
+
 #[tokio::test]
 async fn the_worker_that_answers_json() {
     let project = Project::worker(JSON);
@@ -53,9 +60,7 @@ async fn the_worker_that_prints_the_request_and_answers_by_its_method() {
     assert_eq!(dev.get("/").await.text, "read");
     let printed = dev.output.until("[skep] GET / 200 OK").await;
     let host = dev.host.clone();
-    let ray =
-        printed.split("'cf-ray' => '").nth(1).and_then(|rest| rest.split('\'').next()).unwrap_or_default().to_owned();
-    assert!(ray.len() == 20 && ray.ends_with("-SKP"), "{printed}");
+    let ray = ray_of(&printed);
     assert_eq!(
         printed,
         format!(
@@ -67,12 +72,13 @@ async fn the_worker_that_prints_the_request_and_answers_by_its_method() {
     let answer = dev.post("/", "hello").await;
     assert_eq!((answer.status.as_u16(), answer.text.as_str()), (201, "wrote hello"));
     let printed = dev.output.until("[skep] POST / 201 Created").await;
+    let ray = ray_of(&printed);
     assert_eq!(
         printed,
         format!(
             "ReadableStream {{\n  locked: false,\n  [state]: 'readable',\n  [supportsBYOB]: true,\n  [length]: 5n\n}}\n\
-             Headers(5) {{\n  'accept' => '*/*',\n  'cf-connecting-ip' => '127.0.0.1',\n  'content-length' => '5',\n  \
-             'content-type' => 'text/plain',\n  'host' => '{host}',\n  [immutable]: true\n}}\n"
+             Headers(6) {{\n  'accept' => '*/*',\n  'cf-connecting-ip' => '127.0.0.1',\n  'cf-ray' => '{ray}',\n  \
+             'content-length' => '5',\n  'content-type' => 'text/plain',\n  'host' => '{host}',\n  [immutable]: true\n}}\n"
         )
     );
 
