@@ -42,10 +42,6 @@ const REST: u32 = 2;
 const WORTH_COLLECTING: usize = 1024 * 1024;
 
 /// What a thread is told.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly all commands are of the large kind: a box would cost each of them"
-)]
 pub(crate) enum Command {
     /// Without an entrypoint: for the default export.
     Fetch {

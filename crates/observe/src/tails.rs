@@ -65,7 +65,7 @@ struct Inner {
 
 /// What the thread has to do that writes events.
 enum Work {
-    Event(Seen),
+    Event(Box<Seen>),
     /// To say that it came so far.
     Tell(SyncSender<()>),
 }
@@ -307,7 +307,7 @@ impl Channel {
     pub fn send(self: &Arc<Self>, source: &Source, record: EventRecord) {
         let failed = is_failure(&record.trigger, record.outcome);
         let seen = Seen { channel: Arc::clone(self), source: source.clone(), record };
-        if let Err(TrySendError::Full(_)) = self.queue.try_send(Work::Event(seen)) {
+        if let Err(TrySendError::Full(_)) = self.queue.try_send(Work::Event(Box::new(seen))) {
             self.missed(1, failed.into());
         }
     }
@@ -362,7 +362,7 @@ impl Viewer {
 fn write(work: &Receiver<Work>, keeper: &OnceLock<Keeper>) {
     while let Ok(work) = work.recv() {
         let Seen { channel, source, record } = match work {
-            Work::Event(seen) => seen,
+            Work::Event(seen) => *seen,
             Work::Tell(done) => {
                 // Whoever asked may have given up.
                 let _ = done.send(());

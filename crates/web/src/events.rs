@@ -238,8 +238,8 @@ impl Events {
             return None;
         }
         let limit = self.host.limits.cpu;
-        let used = |(id, state): (&u32, &Box<EventState>)| (state.used_cpu(self.shared_cpu), EventId(*id));
-        let (most, event) = self.open.iter().map(used).max().unwrap_or((Duration::ZERO, EventId(0)));
+        let used = self.open.iter().map(|(id, state)| (state.used_cpu(self.shared_cpu), EventId(*id)));
+        let (most, event) = used.max().unwrap_or((Duration::ZERO, EventId(0)));
         self.next_look = self.charged + limit.saturating_sub(most);
         (most >= limit).then_some((event, most))
     }
