@@ -5,6 +5,7 @@ use skep_exchange::Failure;
 
 use crate::Options;
 use crate::environment::start_options;
+use crate::meter::SharedTurns;
 use crate::runtime::{RunEvent, exception};
 use crate::thread::StartError;
 
@@ -35,6 +36,8 @@ pub(crate) struct Entry {
     pub(crate) modules: v8::Global<v8::Object>,
     pub(crate) dispatcher: Dispatcher,
     pub(crate) streamed: v8::Global<v8::Function>,
+    /// Whose code runs, for the meter.
+    pub(crate) turns: SharedTurns,
 }
 
 impl Entry {
@@ -64,9 +67,9 @@ impl Entry {
         let prepare = function(scope, entry, "prepare").ok_or_else(broken)?;
         let prepare = v8::Local::new(scope, prepare);
         let (receiver, inspector) = (v8::undefined(scope).into(), v8::Boolean::new(scope, inspector).into());
-        if prepare.call(scope, receiver, &[inspector]).is_none() {
-            return Err(exception(scope));
-        }
+        let Some(turns) = prepare.call(scope, receiver, &[inspector]) else { return Err(exception(scope)) };
+        let turns = v8::Local::<v8::Uint32Array>::try_from(turns).map_err(|_| broken())?;
+        let turns = turns.buffer(scope).map(|buffer| buffer.get_backing_store()).and_then(SharedTurns::new);
         Ok(Self {
             start: function(scope, entry, "start").ok_or_else(broken)?,
             loaded: function(scope, entry, "loaded").ok_or_else(broken)?,
@@ -80,6 +83,7 @@ impl Entry {
                 rpc: function(scope, dispatcher, "rpc").ok_or_else(broken)?,
             },
             streamed: function(scope, dispatcher, "streamed").ok_or_else(broken)?,
+            turns: turns.ok_or_else(broken)?,
         })
     }
 

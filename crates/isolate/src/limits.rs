@@ -196,7 +196,7 @@ pub(crate) unsafe extern "C" fn on_interrupt(mut isolate: v8::UnsafeRawIsolatePt
     let Ok(mut state) = state.try_borrow_mut() else { return };
     let Some((meter, context)) = state.try_borrow::<(Rc<Meter>, v8::Global<v8::Context>)>().cloned() else { return };
     let event = current_event(isolate, &context);
-    if let Some(verdict) = meter.sample(&mut state, event) {
+    if let Some(verdict) = meter.interrupt(&mut state, event) {
         guard.stop(verdict);
     }
 }

@@ -1,75 +1,97 @@
 //! The CPU meter of one isolate: charges the thread's CPU time to the events whose code ran.
 //!
-//! The time of a handler's first turn goes to its event, and so does everything while there is one event only. Later turns run the
-//! continuations of many events: their time is carried on until the watchdog's next interrupt, which comes every two milliseconds of such
-//! time, and charged to the event whose code runs then. An event that runs twice as long is met twice as often: over some requests each is
-//! charged what it cost. What nobody samples is shared equally by the open events. All of them belong to the same Worker, so only the shares of
-//! concurrent requests are approximate, never the sum.
+//! The time is cut where the code of another event goes on: where the host calls a handler, and where JavaScript says so, which V8 has it do
+//! before each continuation of a promise. Each piece is one event's. Reading the thread's clock takes a system call, so that pieces that are
+//! shorter than a tenth of a millisecond share what the clock says by the time that each took. What is nobody's, such as the event loop's own
+//! work, is shared equally by the events of the turn. The sum is exact.
 
 use std::cell::{Cell, RefCell};
+use std::ptr::NonNull;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use deno_core::OpState;
-use skep_web::{EventId, Events};
+use deno_core::{OpState, v8};
+use skep_web::{EventId, Events, Turns};
 use skep_worker::{Limit, Limits};
 
 use crate::helpers::Helpers;
 use crate::limits::{Verdict, exceeded_cpu};
 use crate::watchdog::Watch;
 
-/// CPU time that is carried on at most: what no sample has charged by then is shared.
-const MOST_CARRIED: Duration = Duration::from_millis(10);
-/// CPU time after which an interrupt comes late: JavaScript that runs is interrupted sooner.
-const LATE: Duration = Duration::from_micros(100);
-/// Turns that took less than this together are not measured one by one.
-const SHORT: Duration = Duration::from_micros(100);
+/// Pieces that took less than this together, in nanoseconds, are not measured one by one.
+const SHORT: u64 = 100_000;
 
 pub(crate) struct Meter {
     watch: Arc<Watch>,
     helpers: Arc<Helpers>,
     limits: Limits,
+    turns: SharedTurns,
     /// CPU time up to which everything is charged.
     mark: Cell<u64>,
     /// While the modules are loaded: CPU time at which that began.
     starting: Cell<Option<u64>>,
     /// CPU time of code that belongs to no event.
     unowned: Cell<Duration>,
-    /// First turns since the mark that were too short for a look at the CPU clock.
-    short: RefCell<ShortTurns>,
-    /// CPU time of turns that ran code of several events, until a sample says whose.
-    carried: Cell<Duration>,
+    pieces: RefCell<Pieces>,
 }
 
-/// Turns whose CPU time is read from the clock together, as reading it takes a system call, and shared out by the time
-/// that each took.
-struct ShortTurns {
-    turns: Vec<(EventId, Duration)>,
-    total: Duration,
-    /// When the last one ended.
+/// What `turns.js` shares: the number of the event whose code runs, 0 for nobody's, and whether there are several events, so that it
+/// matters whose.
+#[derive(Clone)]
+pub(crate) struct SharedTurns {
+    places: NonNull<[Cell<u32>; 2]>,
+    /// Keeps the places.
+    _store: v8::SharedRef<v8::BackingStore>,
+}
+
+impl SharedTurns {
+    /// From the buffer of a `Uint32Array`. Nothing if it is too short.
+    pub(crate) fn new(store: v8::SharedRef<v8::BackingStore>) -> Option<Self> {
+        let places = store.data()?.cast::<[Cell<u32>; 2]>();
+        (store.byte_length() >= size_of::<[u32; 2]>() && places.is_aligned()).then_some(Self { places, _store: store })
+    }
+
+    fn running(&self) -> &Cell<u32> {
+        &self.places()[0]
+    }
+
+    fn several(&self) -> &Cell<u32> {
+        &self.places()[1]
+    }
+
+    fn places(&self) -> &[Cell<u32>; 2] {
+        // SAFETY: they are aligned and as long, as `new` has seen, and live as long as `_store`. JavaScript and this run on one thread, as
+        // neither V8's handles nor this can leave it.
+        unsafe { self.places.as_ref() }
+    }
+}
+
+/// Whose code ran since the mark.
+struct Pieces {
+    /// Events and how long their code ran in nanoseconds, 0 for nobody's.
+    done: Vec<(u32, u64)>,
+    total: u64,
+    /// When the piece that runs began.
     last: Instant,
-    /// The most CPU time between two looks at the clock in this poll.
+    /// CPU time since the host called a handler last, as far as it is charged.
+    stretch: Duration,
+    /// The most CPU time of that in this poll.
     longest: Duration,
 }
 
 impl Meter {
-    pub(crate) fn new(watch: Arc<Watch>, limits: Limits, helpers: Arc<Helpers>) -> Rc<Self> {
+    pub(crate) fn new(watch: Arc<Watch>, limits: Limits, helpers: Arc<Helpers>, turns: SharedTurns) -> Rc<Self> {
         let mark = watch.now();
         Rc::new(Self {
             watch,
             helpers,
             limits,
+            turns,
             mark: Cell::new(mark),
             starting: Cell::new(None),
             unowned: Cell::new(Duration::ZERO),
-            short: RefCell::new(ShortTurns {
-                turns: Vec::new(),
-                total: Duration::ZERO,
-                last: Instant::now(),
-                longest: Duration::ZERO,
-            }),
-            carried: Cell::new(Duration::ZERO),
+            pieces: RefCell::new(Pieces::new()),
         })
     }
 
@@ -105,82 +127,71 @@ impl Meter {
     /// The turns of this poll begin. Gives the thread's CPU time in nanoseconds.
     pub(crate) fn begin_turns(&self) -> u64 {
         let now = self.watch.now();
-        self.short.borrow_mut().last = Instant::now();
+        self.pieces.borrow_mut().last = Instant::now();
+        self.turns.running().set(0);
         self.mark.set(now);
         self.begin(now, self.limits.cpu);
         now
     }
 
-    /// A new event's first turn is over: the time since the last mark is its own.
-    pub(crate) fn charge_to(&self, state: &mut OpState, event: EventId) {
-        let mut short = self.short.borrow_mut();
-        let now = Instant::now();
-        let took = now - std::mem::replace(&mut short.last, now);
-        short.turns.push((event, took));
-        short.total += took;
-        if short.total >= SHORT {
+    /// What is ready goes on: of `events` that are being handled.
+    pub(crate) fn go_on(&self, events: usize) {
+        self.turns.several().set((events > 1).into());
+    }
+
+    /// The host is about to call an event's handler: what it did for that since the last mark is the event's.
+    pub(crate) fn begin_call(&self, event: EventId) {
+        self.turns.running().set(event.0);
+    }
+
+    /// The call is over, and so is all that went on at once.
+    pub(crate) fn end_call(&self, state: &mut OpState) {
+        let mut pieces = self.pieces.borrow_mut();
+        pieces.cut(self.turns.running().replace(0));
+        if pieces.total >= SHORT {
             let spent = self.since_mark();
             let events = state.borrow_mut::<Events>();
-            let all = short.total;
-            short.charge(events, spent, all);
+            pieces.charge(events, spent);
+            pieces.end_stretch();
             events.record_ended();
         }
     }
 
-    /// The turns of this poll are over: what is no event's own is everybody's. Gives a verdict when a limit is used up.
+    /// The turns of this poll are over. Gives a verdict when a limit is used up.
     pub(crate) fn end_turns(&self, state: &mut OpState) -> Option<Verdict> {
-        let mut short = self.short.borrow_mut();
+        let mut pieces = self.pieces.borrow_mut();
+        pieces.cut(self.turns.running().replace(0));
         let spent = self.since_mark();
         let events = state.borrow_mut::<Events>();
-        let all = short.total + short.last.elapsed();
-        let rest = short.charge(events, spent, all);
-        let carried = self.carried.get() + rest;
-        let is_shared = events.in_turn() > 1;
-        let helped = Duration::from_nanos(self.helpers.take());
-        if is_shared && carried < MOST_CARRIED {
-            self.carried.set(carried);
-            events.charge_all(helped);
-        } else {
-            self.carried.set(Duration::ZERO);
-            events.charge_all(carried + helped);
-        }
+        pieces.charge(events, spent);
+        pieces.end_stretch();
+        events.charge_all(Duration::from_nanos(self.helpers.take()));
         events.record_ended();
-        self.watch.set_shared(is_shared);
-        self.watch.end_turn(std::mem::take(&mut short.longest));
+        self.watch.end_turn(std::mem::take(&mut pieces.longest));
         // Turns that are too short for the watchdog add up.
         let (event, used) = events.over_cpu()?;
         Some(Verdict { exceeded: exceeded_cpu(Limit::Cpu, self.limits.cpu, used), event: Some(event) })
     }
 
-    /// The watchdog's interrupt: charges the time since the last mark to the event whose code runs. Gives a verdict when
-    /// a limit is used up.
-    pub(crate) fn sample(&self, state: &mut OpState, event: Option<EventId>) -> Option<Verdict> {
+    /// The watchdog's interrupt, while code of this event runs. Gives a verdict when a limit is used up.
+    pub(crate) fn interrupt(&self, state: &mut OpState, event: Option<EventId>) -> Option<Verdict> {
         let spent = self.since_mark();
         let now = self.mark.get();
         if let Some(start) = self.starting.get() {
             let used = Duration::from_nanos(now - start);
             return self.decide(now, Limit::StartupCpu, self.limits.startup_cpu, used, None);
         }
-        let mut short = self.short.borrow_mut();
+        let mut pieces = self.pieces.borrow_mut();
+        // V8 knows better whose code runs: not all that goes on with an event's code says so.
+        let running = event.map_or(self.turns.running().get(), |event| event.0);
+        self.turns.running().set(running);
+        pieces.cut(running);
         let events = state.borrow_mut::<Events>();
-        let all = short.total + short.last.elapsed();
-        let spent = short.charge(events, spent, all);
-        short.last = Instant::now();
-        let carried = self.carried.get();
-        // Nobody's code ran when it was asked: whoever comes next would be charged as often as it begins, and not as long as it runs.
-        if events.in_turn() > 1 && carried + spent < MOST_CARRIED && self.watch.since_asked(now) > LATE {
-            self.carried.set(carried + spent);
-            self.watch.ask_again();
-            return None;
-        }
-        let charged = event.and_then(|event| Some((event, events.charge(event, spent + carried)?)));
-        if charged.is_some() {
-            self.carried.set(Duration::ZERO);
-        }
-        match charged {
-            Some((event, used)) => self.decide(now, Limit::Cpu, self.limits.cpu, used, Some(event)),
+        let nobodys = pieces.charge(events, spent);
+        match events.charge(EventId(running), Duration::ZERO) {
+            Some(used) => self.decide(now, Limit::Cpu, self.limits.cpu, used, Some(EventId(running))),
             None => {
-                self.unowned.set(self.unowned.get() + spent);
+                self.unowned.set(self.unowned.get() + nobodys);
                 self.decide(now, Limit::Cpu, self.limits.cpu, self.unowned.get(), None)
             }
         }
@@ -216,18 +227,53 @@ impl Meter {
     }
 }
 
-impl ShortTurns {
-    /// Shares out CPU time by the time that each turn took of `all`. Gives what is left.
-    fn charge(&mut self, events: &mut Events, spent: Duration, all: Duration) -> Duration {
-        self.longest = self.longest.max(spent);
-        let mut left = spent;
-        for (event, took) in self.turns.drain(..) {
-            let share = spent.mul_f64(took.as_secs_f64() / all.as_secs_f64().max(f64::MIN_POSITIVE)).min(left);
-            left -= share;
-            events.charge(event, share);
+impl Turns for Meter {
+    fn pass_to(&self, state: &mut OpState, event: u32) {
+        let mut pieces = self.pieces.borrow_mut();
+        pieces.cut(self.turns.running().replace(event));
+        if pieces.total >= SHORT {
+            let spent = self.since_mark();
+            pieces.charge(state.borrow_mut(), spent);
         }
-        self.total = Duration::ZERO;
+    }
+}
+
+impl Pieces {
+    fn new() -> Self {
+        let zero = Duration::ZERO;
+        Self { done: Vec::new(), total: 0, last: Instant::now(), stretch: zero, longest: zero }
+    }
+
+    /// The piece that runs is over: it was this event's.
+    fn cut(&mut self, event: u32) {
+        let now = Instant::now();
+        let took = nanoseconds(now - std::mem::replace(&mut self.last, now));
+        self.total += took;
+        match self.done.last_mut() {
+            Some((last, time)) if *last == event => *time += took,
+            _ => self.done.push((event, took)),
+        }
+    }
+
+    /// Shares out CPU time by the time that each piece took. Gives what was nobody's, which all events of the turn are charged.
+    fn charge(&mut self, events: &mut Events, spent: Duration) -> Duration {
+        self.stretch += spent;
+        let mut left = nanoseconds(spent);
+        let share = left as f64 / std::mem::take(&mut self.total).max(1) as f64;
+        for (event, took) in self.done.drain(..) {
+            let its = ((took as f64 * share) as u64).min(left);
+            if events.charge(EventId(event), Duration::from_nanos(its)).is_some() {
+                left -= its;
+            }
+        }
+        let left = Duration::from_nanos(left);
+        events.charge_all(left);
         left
+    }
+
+    /// What follows does not wait for what ran until now.
+    fn end_stretch(&mut self) {
+        self.longest = self.longest.max(std::mem::take(&mut self.stretch));
     }
 }
 

@@ -13,7 +13,7 @@ use skep_exchange::rpc::{Ending, Opening};
 use skep_exchange::{Failure, Reply, Request};
 use skep_observe::Trigger;
 use skep_web::services::{Entrypoint, Services};
-use skep_web::{EventId, Events, Finished, Host};
+use skep_web::{EventId, Events, Finished, Host, Turns};
 use skep_worker::{EntryFormat, Event, LimitExceeded, ModuleContent, Version};
 use tokio::sync::oneshot;
 
@@ -88,10 +88,16 @@ impl Runtime {
             Watch::start(handle, Arc::clone(&guard), Arc::clone(queue)),
             version.limits.clone(),
             Arc::clone(helpers),
+            entry.turns.clone(),
         );
-        // For the interrupt, which finds its way from V8 to the state and no further.
         let context = js.main_context();
-        js.op_state().borrow_mut().put((Rc::clone(&meter), context));
+        {
+            let state = js.op_state();
+            let mut state = state.borrow_mut();
+            state.put::<Rc<dyn Turns>>(Rc::clone(&meter) as Rc<dyn Turns>);
+            // For the interrupt, which finds its way from V8 to the state and no further.
+            state.put((Rc::clone(&meter), context));
+        }
         meter.begin_startup();
         let loaded = load(&mut js, entry, options, &platform, &meter).await;
         let startup_cpu = meter.end_startup();
@@ -244,6 +250,7 @@ impl Runtime {
         function: impl FnOnce(&Dispatcher) -> &v8::Global<v8::Function>,
         arguments: impl for<'s> FnOnce(&mut v8::PinScope<'s, '_>) -> Option<Vec<v8::Local<'s, v8::Value>>>,
     ) {
+        self.meter.begin_call(event);
         {
             deno_core::scope!(scope, self.js);
             v8::tc_scope!(let scope, scope);
@@ -260,11 +267,12 @@ impl Runtime {
             }
         }
         let state = self.js.op_state();
-        self.meter.charge_to(&mut state.borrow_mut(), event);
+        self.meter.end_call(&mut state.borrow_mut());
     }
 
     /// Runs what is ready. Ready when nothing is pending any more; events that are still open then can never be answered.
     pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.meter.go_on(self.with_events(|events| events.len()));
         let polled = self.js.poll_event_loop(context, PollEventLoopOptions::default());
         if self.guard.is_stopped() {
             return Poll::Pending;

@@ -16,8 +16,6 @@ use crate::queue::{self, Queue};
 
 /// How often an isolate that is in a turn is looked at.
 const TICK: Duration = Duration::from_millis(5);
-/// CPU time between two samples of an isolate that runs code of several events.
-const SAMPLE: Duration = Duration::from_millis(2);
 /// How soon an isolate is looked at again whose budget is nearly used up.
 const SHORTEST_TICK: Duration = Duration::from_micros(500);
 /// How long V8 may take for an interrupt after the budget has run out. Some of its functions allow no interrupt, but can be
@@ -70,10 +68,6 @@ pub(crate) struct Watch {
     turn: AtomicU64,
     /// CPU time at which the turn's budget runs out.
     deadline: AtomicU64,
-    /// Its turns run code of several events, so that it must be asked whose.
-    shared: AtomicBool,
-    /// CPU time at which it was asked last.
-    sampled: AtomicU64,
     /// An interrupt was asked for and has not run yet.
     pending: AtomicBool,
     /// How long the thread's turns take, a [`Pace`]: who takes long lets others go first.
@@ -97,8 +91,6 @@ impl Watch {
             queue,
             turn: AtomicU64::new(0),
             deadline: AtomicU64::new(0),
-            shared: AtomicBool::new(false),
-            sampled: AtomicU64::new(0),
             pending: AtomicBool::new(false),
             // Until it has shown its pace: see `give_way`.
             pace: AtomicU8::new(Pace::Long as u8),
@@ -129,24 +121,6 @@ impl Watch {
     pub(crate) fn extend(&self, deadline: u64) {
         self.deadline.store(deadline, Ordering::Relaxed);
         self.pending.store(false, Ordering::Release);
-    }
-
-    /// The interrupt that ran has not said whose code runs.
-    pub(crate) fn ask_again(&self) {
-        self.sampled.store(0, Ordering::Relaxed);
-        self.pending.store(false, Ordering::Release);
-    }
-
-    /// CPU time since an interrupt was asked for last.
-    pub(crate) fn since_asked(&self, now: u64) -> Duration {
-        Duration::from_nanos(now.saturating_sub(self.sampled.load(Ordering::Relaxed)))
-    }
-
-    /// Whether turns run code of several events.
-    pub(crate) fn set_shared(&self, shared: bool) {
-        if self.shared.load(Ordering::Relaxed) != shared {
-            self.shared.store(shared, Ordering::Relaxed);
-        }
     }
 
     /// The turn is over. `spent`: the most CPU time that one piece of it took.
@@ -200,18 +174,13 @@ impl Watch {
             return Some(TICK);
         }
         let long = turn.saturating_add(nanoseconds(TICK));
-        let sample = match self.shared.load(Ordering::Relaxed) {
-            true => self.sampled.load(Ordering::Relaxed).saturating_add(nanoseconds(SAMPLE)),
-            false => long,
-        };
-        let due = self.deadline.load(Ordering::Relaxed).min(long).min(sample);
+        let due = self.deadline.load(Ordering::Relaxed).min(long);
         if now < due {
             return Some(Duration::from_nanos(due - now).clamp(SHORTEST_TICK, TICK));
         }
         if now >= long {
             self.set_pace(Pace::Long);
         }
-        self.sampled.store(now, Ordering::Relaxed);
         if !self.pending.swap(true, Ordering::AcqRel) {
             // The guard outlives the isolate, whose thread owns it, and an interrupt runs on that thread or never.
             self.isolate.request_interrupt(limits::on_interrupt, Arc::as_ptr(&self.guard).cast_mut().cast());

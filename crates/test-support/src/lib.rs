@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod server;
 mod services;
 
 use std::future::Future;

@@ -29,6 +29,7 @@ import { Body, FormData, Headers, pick, Request, Response } from "ext:skep_web/h
 import { dispatchRpc } from "ext:skep_web/rpc.js";
 import { makeAssets, makeFetcher, makeRateLimit, setOwnWorker } from "ext:skep_web/services.js";
 import { FixedLengthStream, IdentityTransformStream } from "ext:skep_web/streams.js";
+import { runs, watchTurns } from "ext:skep_web/turns.js";
 import { WebSocket, WebSocketPair, WebSocketRequestResponsePair } from "ext:skep_web/websocket.js";
 import * as workers from "ext:skep_web/workers.js";
 
@@ -71,16 +72,24 @@ function requireFunction(callback, what) {
   if (typeof callback !== "function") throw new TypeError(`${what} needs a function`);
 }
 
+/** A callback whose CPU time is its event's. */
+function asOwnTurn(callback) {
+  return (...args) => {
+    runs();
+    return ReflectApply(callback, globalThis, args);
+  };
+}
+
 function setTimeout(callback, delay = 0, ...args) {
   requireFunction(callback, "setTimeout()");
   requireEvent("setTimeout()");
-  return ReflectApply(timers.setTimeout, globalThis, [callback, delay, ...new SafeArrayIterator(args)]);
+  return ReflectApply(timers.setTimeout, globalThis, [asOwnTurn(callback), delay, ...new SafeArrayIterator(args)]);
 }
 
 function setInterval(callback, delay = 0, ...args) {
   requireFunction(callback, "setInterval()");
   requireEvent("setInterval()");
-  return ReflectApply(timers.setInterval, globalThis, [callback, delay, ...new SafeArrayIterator(args)]);
+  return ReflectApply(timers.setInterval, globalThis, [asOwnTurn(callback), delay, ...new SafeArrayIterator(args)]);
 }
 
 class Scheduler {
@@ -90,7 +99,7 @@ class Scheduler {
       requireEvent("scheduler.wait()");
       const signal = options?.signal;
       signal?.throwIfAborted();
-      const timer = ReflectApply(timers.setTimeout, globalThis, [resolve, milliseconds]);
+      const timer = ReflectApply(timers.setTimeout, globalThis, [asOwnTurn(resolve), milliseconds]);
       signal?.addEventListener("abort", () => {
         ReflectApply(timers.clearTimeout, globalThis, [timer]);
         reject(signal.reason);
@@ -351,7 +360,7 @@ const RUNTIME_GLOBALS = ["Deno", "__bootstrap", "__infra", "__timers", "bootstra
 
 /**
  * Finishes the global object of a new isolate, whatever will run in it. In a `rehearsal`, before the snapshot is made, the runtime stays for
- * the isolates that are made from that.
+ * the isolates that are made from that. Gives what the meter needs.
  */
 function prepare(inspector, rehearsal = false) {
   // Looks for the runtime on the global object, so it comes first.
@@ -365,6 +374,7 @@ function prepare(inspector, rehearsal = false) {
   // V8 adds these when it makes a context from a snapshot; Workers do not have them.
   const wasm = globalThis.WebAssembly ?? {};
   for (const name of new SafeArrayIterator(["compileStreaming", "instantiateStreaming"])) ReflectDeleteProperty(wasm, name);
+  return watchTurns();
 }
 
 /**

@@ -10,6 +10,7 @@ import { currentId, currentInvocation, reportException, requireEvent } from "ext
 import { isOn } from "ext:skep_web/flags.js";
 import { setIsWebSocket } from "ext:skep_web/http.js";
 import { bytesOf } from "ext:skep_web/streams.js";
+import { runs } from "ext:skep_web/turns.js";
 
 const {
   ArrayBufferIsView,
@@ -128,6 +129,7 @@ class End {
   dispatch(event) {
     const previous = getAsyncContext();
     setAsyncContext(this.context);
+    runs();
     try {
       this.socket.dispatchEvent(event);
     } catch (error) {

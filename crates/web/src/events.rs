@@ -35,6 +35,12 @@ const MOST_DEPTH: u32 = 32;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventId(pub u32);
 
+/// Measures whose code runs. It is in the state of the isolate.
+pub trait Turns {
+    /// From now on code of this event runs, 0 for nobody's.
+    fn pass_to(&self, state: &mut OpState, event: u32);
+}
+
 /// Who waits for an event.
 #[derive(Debug)]
 enum Waiter {
@@ -214,11 +220,11 @@ impl Events {
 
     /// Charges CPU time to an event. Gives what it has used by now, or nothing if it is over.
     pub fn charge(&mut self, event: EventId, cpu: Duration) -> Option<Duration> {
-        self.charged += cpu;
         let shared = self.shared_cpu;
         let ended = self.ended.iter_mut().find(|(id, _)| *id == event).map(|(_, state)| state);
         let state = self.open.get_mut(&event.0).or(ended)?;
         state.cpu += cpu;
+        self.charged += cpu;
         Some(state.used_cpu(shared))
     }
 

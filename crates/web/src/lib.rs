@@ -26,7 +26,7 @@ use skep_outbound::Client;
 use skep_worker::{Compatibility, Limits};
 
 pub use cache::{CacheStore, MemoryCache};
-pub use events::{EventId, Events, Finished};
+pub use events::{EventId, Events, Finished, Turns};
 pub use held::HeldMemory;
 pub use rpc::begin_rpc;
 pub use services::Services;
@@ -77,6 +77,7 @@ deno_core::extension!(
         digest::op_timing_safe_equal,
         events::ops::op_event_failed,
         events::ops::op_event_returned,
+        events::ops::op_event_runs,
         events::ops::op_event_settled,
         events::ops::op_request_cf,
         events::ops::op_request_headers,
@@ -135,6 +136,7 @@ deno_core::extension!(
         "rpc_values.js",
         "services.js",
         "streams.js",
+        "turns.js",
         "websocket.js",
         "workers.js",
     ],

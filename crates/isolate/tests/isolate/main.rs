@@ -2,6 +2,7 @@
 
 mod abuse;
 mod abuse_cases;
+mod attribution;
 mod code;
 mod compatibility;
 mod conformance;
@@ -18,6 +19,7 @@ mod threads;
 fn main() {
     let tests = [
         abuse::tests(),
+        attribution::tests(),
         code::tests(),
         compatibility::tests(),
         conformance::tests(),

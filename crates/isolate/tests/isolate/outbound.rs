@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use libtest_mimic::Trial;
 use skep_isolate::Isolate;
 use skep_outbound::{AddressPolicy, Client};
+use skep_test_support::server::{ok, server};
 use skep_test_support::{RUNTIME, answered, get, options, test, text, version};
 use skep_worker::Limits;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
 
 /// Hosts that lead to this machine or its network, however they are written.
@@ -86,41 +87,6 @@ async fn a_web_socket_is_refused_too() {
     let isolate = isolate(source, AddressPolicy::global_only(), Limits::default()).await;
     let answer = ask(&isolate, "http://localhost/").await;
     assert!(answer.contains("Workers may not reach"), "{answer}");
-}
-
-/// A server that answers every connection with what `respond` makes of the request's text. Gives its port.
-async fn server(respond: impl Fn(&str) -> String + Send + Sync + 'static) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let respond = Arc::new(respond);
-    tokio::spawn(async move {
-        while let Ok((mut connection, _)) = listener.accept().await {
-            let respond = Arc::clone(&respond);
-            tokio::spawn(async move {
-                let mut request = Vec::new();
-                while !is_whole(&request) {
-                    if connection.read_buf(&mut request).await.unwrap_or(0) == 0 {
-                        return;
-                    }
-                }
-                let response = respond(&String::from_utf8_lossy(&request));
-                let _ = connection.write_all(response.as_bytes()).await;
-            });
-        }
-    });
-    port
-}
-
-/// Whether an HTTP request has its head, and as many bytes of a body as it says.
-fn is_whole(request: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(request);
-    let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
-    let length = head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
-    body.len() >= length.unwrap_or(0)
-}
-
-fn ok(body: &str) -> String {
-    format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len())
 }
 
 fn redirect(to: &str) -> String {

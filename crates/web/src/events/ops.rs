@@ -1,10 +1,12 @@
 //! How JavaScript asks about an event, and says how it went.
 
+use std::rc::Rc;
+
 use deno_core::{OpState, op2, v8};
 use deno_error::JsErrorBox;
 use skep_exchange::Failure;
 
-use super::{EventId, Events};
+use super::{EventId, Events, Turns};
 
 /// The URL of a fetch event's request.
 #[op2]
@@ -59,6 +61,13 @@ pub(crate) fn op_event_returned(state: &mut OpState, #[smi] event: u32, #[string
     if let Some(state) = state.borrow_mut::<Events>().open.get_mut(&event) {
         state.returned = returned.to_owned();
     }
+}
+
+/// From now on code of this event runs, 0 for nobody's.
+#[op2(fast)]
+pub(crate) fn op_event_runs(state: &mut OpState, #[smi] event: u32) {
+    let turns = Rc::clone(state.borrow::<Rc<dyn Turns>>());
+    turns.pass_to(state, event);
 }
 
 /// An event's handler and its `waitUntil()` promises are settled.
