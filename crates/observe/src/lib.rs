@@ -7,6 +7,7 @@
 
 mod context;
 mod filter;
+mod gathering;
 mod id;
 mod redact;
 mod span;
@@ -22,6 +23,7 @@ use skep_worker::{Event, LimitExceeded, Outcome};
 
 pub use context::{TraceContext, TraceContextError, TraceFlags, TraceState, TraceStateError};
 pub use filter::{Filter, FilterError, Filters};
+pub use gathering::Gathering;
 pub use id::{IdError, SpanId, TraceId};
 pub use redact::url as shown_url;
 pub use span::{Attribute, OpenSpan, Span, Spans, Trace, Waited, caller};
@@ -189,9 +191,6 @@ pub struct Details {
     pub trace: Option<Box<Trace>>,
     /// Whether it waited for a version to start.
     pub cold: bool,
-    /// [`Wanted::only_failed`]
-    #[serde(skip)]
-    only_failed: bool,
     /// The headers of a fetch event's request.
     #[serde(with = "http_serde::header_map")]
     pub headers: HeaderMap,
@@ -208,21 +207,6 @@ pub struct Details {
 }
 
 impl Details {
-    /// Of an event that has printed nothing yet.
-    pub fn wanted(wanted: Wanted) -> Box<Self> {
-        let Wanted { interval, trace, only_failed } = wanted;
-        Box::new(Self { interval, trace, only_failed, ..Self::default() })
-    }
-
-    /// The same at the event's end, if they are still wanted.
-    pub fn at_end(mut self: Box<Self>, failed: bool, observer: &dyn Observer) -> Option<Box<Self>> {
-        if self.only_failed {
-            let wanted = if failed { observer.failed() } else { None };
-            self.interval = wanted?.interval;
-        }
-        Some(self)
-    }
-
     /// Of a fetch event that has printed nothing yet.
     pub fn of_request(headers: HeaderMap, cf: Option<Arc<str>>) -> Self {
         Self { headers, cf, ..Self::default() }

@@ -14,7 +14,9 @@ const BASE64: usize = 21;
 
 /// A header's value, or what stands in its place. `name` is in lower case.
 pub(crate) fn header<'v>(name: &str, value: &'v str) -> &'v str {
-    if SECRET_WORDS.iter().any(|word| name.contains(word)) { REDACTED } else { value }
+    // Quicker than to search for each: names are short.
+    let begins = |at: usize| SECRET_WORDS.iter().any(|word| name.as_bytes()[at..].starts_with(word.as_bytes()));
+    if (0..name.len()).any(begins) { REDACTED } else { value }
 }
 
 /// A URL as people see it: without the pieces that look like identifiers that nobody can guess.

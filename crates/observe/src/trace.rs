@@ -1,56 +1,39 @@
 //! An event as `wrangler tail` and tail handlers get it.
 //! <https://developers.cloudflare.com/workers/runtime-apis/handlers/tail/#traceitem>
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::borrow::Cow;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use http::{HeaderMap, HeaderValue};
+use serde::ser::SerializeMap as _;
+use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use skep_worker::Outcome;
 
-use crate::{Details, EventRecord, Level, Source, Trigger, redact};
+use crate::{Details, EventRecord, Exception, Level, LogLine, Source, Trigger, redact};
 
 /// An event as a JSON document.
 pub(crate) fn event(source: &Source, record: &EventRecord) -> String {
     let nothing = Details::default();
     let details = record.details.as_deref().unwrap_or(&nothing);
-    let exceptions: Vec<Value> = details
-        .exceptions
-        .iter()
-        .map(|exception| {
-            json!({
-                "name": exception.name,
-                "message": exception.message,
-                "stack": exception.stack,
-                "timestamp": milliseconds(exception.timestamp),
-            })
-        })
-        .collect();
-    let logs: Vec<Line> = details
-        .logs
-        .iter()
-        .map(|line| Line {
-            message: line.arguments.as_deref().and_then(list).unwrap_or_else(|| text(&line.message)),
-            level: line.level,
-            timestamp: milliseconds(line.timestamp),
-        })
-        .collect();
-    let head = Head {
+    let trace = TraceItem {
         outcome: record.outcome,
         script_name: &source.worker,
-        event: what(record, details),
+        entrypoint: (),
+        event: What { trigger: &record.trigger, details },
         event_timestamp: milliseconds(record.started),
-        wall_time: record.wall.as_millis(),
-        cpu_time: record.cpu.as_millis(),
+        wall_time: whole_milliseconds(record.wall),
+        cpu_time: whole_milliseconds(record.cpu),
         truncated: details.truncated,
         execution_model: "stateless",
-        entrypoint: Value::Null,
-        script_version: json!({ "id": &*source.version }),
+        script_version: ScriptVersion { id: &source.version },
         script_tags: [],
         diagnostics_channel_events: [],
-        exceptions,
-        logs,
+        exceptions: details.exceptions.iter().map(Thrown::from).collect(),
+        logs: details.logs.iter().map(Line::from).collect(),
     };
-    serde_json::to_string(&head).unwrap_or_default()
+    serde_json::to_string(&trace).unwrap_or_default()
 }
 
 /// What an event was about, in a line.
@@ -68,7 +51,7 @@ pub(crate) fn what_for(trigger: &Trigger) -> Option<String> {
 pub(crate) fn with_secrets(item: &str, record: &EventRecord) -> String {
     let unredacted = match (&record.trigger, record.details.as_deref()) {
         (Trigger::Fetch { url, .. }, Some(details)) => {
-            json!({ "url": url.to_string(), "headers": headers(details, |_, value| value.into()) })
+            json!({ "url": url.to_string(), "headers": Headers { headers: &details.headers, secrets: true } })
         }
         _ => Value::Null,
     };
@@ -99,77 +82,162 @@ pub(crate) fn overload(dropped: u64) -> String {
     .to_string()
 }
 
-#[derive(serde::Serialize)]
+#[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Head<'e> {
+struct TraceItem<'e> {
     outcome: Outcome,
     script_name: &'e str,
-    entrypoint: Value,
-    event: Value,
-    event_timestamp: u128,
-    wall_time: u128,
-    cpu_time: u128,
+    entrypoint: (),
+    event: What<'e>,
+    event_timestamp: u64,
+    wall_time: u64,
+    cpu_time: u64,
     truncated: bool,
     execution_model: &'static str,
-    script_version: Value,
+    script_version: ScriptVersion<'e>,
     script_tags: [(); 0],
     diagnostics_channel_events: [(); 0],
-    exceptions: Vec<Value>,
-    logs: Vec<Line>,
+    exceptions: Vec<Thrown<'e>>,
+    logs: Vec<Line<'e>>,
 }
 
-#[derive(serde::Serialize)]
-struct Line {
-    message: Box<RawValue>,
-    level: Level,
-    timestamp: u128,
+#[derive(Serialize)]
+struct ScriptVersion<'e> {
+    id: &'e str,
 }
 
-/// What the isolate wrote is JSON already.
-fn list(json: &str) -> Option<Box<RawValue>> {
-    RawValue::from_string(json.to_owned()).ok()
+#[derive(Serialize)]
+struct Thrown<'e> {
+    name: &'e str,
+    message: &'e str,
+    stack: &'e str,
+    timestamp: u64,
 }
 
-fn text(message: &str) -> Box<RawValue> {
-    serde_json::value::to_raw_value(&[message]).unwrap_or_default()
-}
-
-/// What the event was about.
-fn what(record: &EventRecord, details: &Details) -> Value {
-    match &record.trigger {
-        Trigger::Fetch { method, url, status } => {
-            let headers = headers(details, |name, value| redact::header(name, value).into());
-            let cf: Value = details.cf.as_deref().and_then(|cf| serde_json::from_str(cf).ok()).unwrap_or_default();
-            let url = url.to_string();
-            let mut event = json!({
-                "request": { "url": redact::url(&url), "method": method.as_str(), "headers": headers, "cf": cf },
-            });
-            if let Some(status) = status {
-                event["response"] = json!({ "status": status });
-            }
-            event
-        }
-        Trigger::Scheduled { cron, scheduled_time } => json!({ "cron": cron, "scheduledTime": scheduled_time }),
-        Trigger::Queue { queue } => json!({ "queue": queue, "batchSize": 0 }),
-        Trigger::Tail { workers } => {
-            let consumed: Vec<Value> = workers.iter().map(|worker| json!({ "scriptName": worker })).collect();
-            json!({ "consumedEvents": consumed })
-        }
-        Trigger::Rpc { method } => json!({ "rpcMethod": method }),
+impl<'e> From<&'e Exception> for Thrown<'e> {
+    fn from(exception: &'e Exception) -> Self {
+        let Exception { name, message, stack, timestamp, .. } = exception;
+        Self { name, message, stack, timestamp: milliseconds(*timestamp) }
     }
 }
 
-/// A request's headers, each as `show` says.
-fn headers(details: &Details, show: impl Fn(&str, &str) -> Value) -> Map<String, Value> {
-    let value = |name: &http::HeaderName| {
-        let values: Vec<_> = details.headers.get_all(name).iter().map(|value| value.as_bytes()).collect();
-        show(name.as_str(), &String::from_utf8_lossy(&values.join(&b", "[..])))
-    };
-    details.headers.keys().map(|name| (name.as_str().to_owned(), value(name))).collect()
+#[derive(Serialize)]
+struct Line<'e> {
+    message: Message<'e>,
+    level: Level,
+    timestamp: u64,
 }
 
-fn milliseconds(time: SystemTime) -> u128 {
-    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis())
+/// What a line printed.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Message<'e> {
+    /// The isolate wrote JSON.
+    Arguments(&'e RawValue),
+    Text([&'e str; 1]),
+}
+
+impl<'e> From<&'e LogLine> for Line<'e> {
+    fn from(line: &'e LogLine) -> Self {
+        let arguments = line.arguments.as_deref().and_then(|json| serde_json::from_str(json).ok());
+        let message = arguments.map_or(Message::Text([&line.message]), Message::Arguments);
+        Self { message, level: line.level, timestamp: milliseconds(line.timestamp) }
+    }
+}
+
+/// What an event was about.
+struct What<'e> {
+    trigger: &'e Trigger,
+    details: &'e Details,
+}
+
+impl Serialize for What<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        match self.trigger {
+            Trigger::Fetch { method, url, status } => {
+                let url = url.to_string();
+                let headers = Headers { headers: &self.details.headers, secrets: false };
+                let cf = self.details.cf.as_deref().and_then(|cf| serde_json::from_str(cf).ok());
+                map.serialize_entry(
+                    "request",
+                    &Asked { url: &redact::url(&url), method: method.as_str(), headers, cf },
+                )?;
+                if let Some(status) = *status {
+                    map.serialize_entry("response", &Answered { status })?;
+                }
+            }
+            Trigger::Scheduled { cron, scheduled_time } => {
+                map.serialize_entry("cron", cron)?;
+                map.serialize_entry("scheduledTime", scheduled_time)?;
+            }
+            Trigger::Queue { queue } => {
+                map.serialize_entry("queue", queue)?;
+                map.serialize_entry("batchSize", &0)?;
+            }
+            Trigger::Tail { workers } => {
+                let consumed: Vec<_> = workers.iter().map(|script_name| Consumed { script_name }).collect();
+                map.serialize_entry("consumedEvents", &consumed)?;
+            }
+            Trigger::Rpc { method } => map.serialize_entry("rpcMethod", method)?,
+        }
+        map.end()
+    }
+}
+
+#[derive(Serialize)]
+struct Asked<'e> {
+    url: &'e str,
+    method: &'e str,
+    headers: Headers<'e>,
+    cf: Option<&'e RawValue>,
+}
+
+#[derive(Serialize)]
+struct Answered {
+    status: u16,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Consumed<'e> {
+    script_name: &'e str,
+}
+
+/// A request's headers.
+struct Headers<'e> {
+    headers: &'e HeaderMap,
+    /// Whether values are shown that are likely to be secrets.
+    secrets: bool,
+}
+
+impl Serialize for Headers<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.headers.keys_len()))?;
+        for name in self.headers.keys() {
+            let mut values = self.headers.get_all(name).iter().map(HeaderValue::as_bytes);
+            let first = values.next().unwrap_or_default();
+            let bytes = match values.next() {
+                None => Cow::Borrowed(first),
+                Some(second) => {
+                    let all: Vec<_> = [first, second].into_iter().chain(values).collect();
+                    all.join(&b", "[..]).into()
+                }
+            };
+            let value = String::from_utf8_lossy(&bytes);
+            let shown = if self.secrets { &value } else { redact::header(name.as_str(), &value) };
+            map.serialize_entry(name.as_str(), shown)?;
+        }
+        map.end()
+    }
+}
+
+fn whole_milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn milliseconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, whole_milliseconds)
 }
 
 /// An outcome's name.

@@ -18,7 +18,7 @@ use http::HeaderMap;
 use rustc_hash::FxHashMap;
 use skep_exchange::rpc::Ending;
 use skep_exchange::{Depth, Failure, Reply, Request, RequestCf, Response};
-use skep_observe::{Details, EventRecord, Exception, Level, LogLine, OpenSpan, Spans, Trigger, Waited, is_failure};
+use skep_observe::{EventRecord, Exception, Gathering, Level, LogLine, OpenSpan, Spans, Trigger, Waited, is_failure};
 use skep_worker::{Limit, LimitExceeded, Outcome};
 use tokio::sync::{Semaphore, oneshot};
 
@@ -82,7 +82,7 @@ struct EventState {
     /// Permits for its outbound connections, made with the first one.
     connections: Option<Arc<Semaphore>>,
     /// What is kept for who watches.
-    details: Option<Box<Details>>,
+    gathering: Gathering,
     /// What it waited for, if it is traced.
     spans: Option<Spans>,
     /// The resource of the request's body, or of the session that it answers, 0 if there is none. It is closed with the event.
@@ -143,8 +143,9 @@ impl Events {
     }
 
     fn begin(&mut self, event: EventId, trigger: Trigger, head: Option<Head>, waiter: Waiter) {
-        let mut details = self.host.observer.begins(head.as_ref().map(|head| &head.headers)).map(Details::wanted);
-        let spans = details.as_mut().and_then(|details| details.trace.take()).map(|trace| Spans::new(*trace));
+        let wanted = self.host.observer.begins(head.as_ref().map(|head| &head.headers));
+        let (gathering, trace) = Gathering::begin(wanted);
+        let spans = trace.map(|trace| Spans::new(*trace));
         let state = EventState {
             trigger,
             head,
@@ -159,7 +160,7 @@ impl Events {
             subrequests: 0,
             depth: Depth::default(),
             connections: None,
-            details,
+            gathering,
             spans,
             body: 0,
             kept: Vec::new(),
@@ -333,7 +334,7 @@ impl Events {
              Do long work in a queue or a scheduled event."
         );
         let line = LogLine { level: Level::Warn, message, arguments: None, timestamp: SystemTime::now() };
-        if let Some(details) = &mut state.details {
+        if let Some(details) = state.gathering.details() {
             details.log(&line);
         }
         self.host.observer.log(&self.host.source(event), line);
@@ -357,7 +358,7 @@ impl Events {
 
     /// A line was printed.
     pub(crate) fn see_log(&mut self, event: EventId, line: LogLine) {
-        if let Some(details) = self.open.get_mut(&event.0).and_then(|state| state.details.as_mut()) {
+        if let Some(details) = self.open.get_mut(&event.0).and_then(|state| state.gathering.details()) {
             details.log(&line);
         }
         self.host.observer.log(&self.host.source(event), line);
@@ -365,7 +366,7 @@ impl Events {
 
     /// An error was not caught.
     pub(crate) fn see_exception(&mut self, event: EventId, exception: Exception) {
-        if let Some(details) = self.open.get_mut(&event.0).and_then(|state| state.details.as_mut()) {
+        if let Some(details) = self.open.get_mut(&event.0).and_then(|state| state.gathering.details()) {
             details.exception(&exception);
         }
         self.host.observer.exception(&self.host.source(event), exception);
@@ -445,7 +446,7 @@ impl Events {
 
     /// Whether somebody gets the console lines of an event.
     pub(crate) fn has_details(&self, event: u32) -> bool {
-        self.open.get(&event).is_some_and(|state| state.details.is_some())
+        self.open.get(&event).is_some_and(|state| state.gathering.is_wanted())
     }
 
     fn record(&self, event: EventId, mut state: Box<EventState>) {
@@ -457,15 +458,16 @@ impl Events {
             Some(Waiter::Rpc(waiter)) => drop(waiter.send(Ending::Closed)),
             Some(Waiter::Fetch(_)) | None => {}
         }
-        if let Some(details) = state.details.take() {
+        let mut details = None;
+        if state.gathering.is_wanted() {
             let failed = is_failure(&state.trigger, state.outcome);
-            state.details = details.at_end(failed, &*self.host.observer);
+            details = std::mem::take(&mut state.gathering).end(failed, &*self.host.observer);
         }
-        if let (Some(details), Some(spans)) = (&mut state.details, &state.spans) {
-            details.trace = Some(Box::new(spans.take()));
-        }
-        if let (Some(details), Some(head)) = (&mut state.details, state.head.take()) {
-            (details.headers, details.cf) = (head.headers, head.cf);
+        if let Some(details) = &mut details {
+            details.trace = state.spans.as_ref().map(|spans| Box::new(spans.take()));
+            if let Some(head) = state.head.take() {
+                (details.headers, details.cf) = (head.headers, head.cf);
+            }
         }
         let record = EventRecord {
             trigger: state.trigger,
@@ -477,7 +479,7 @@ impl Events {
             bytes_in: state.received.map_or(0, |read| read.get()),
             bytes_out: state.sent + state.streamed.map_or(0, |sent| sent.get()),
             is_call: state.depth.0 > 0,
-            details: state.details,
+            details,
         };
         self.host.observer.finished(&self.host.source(event), record);
     }
@@ -548,8 +550,12 @@ pub fn begin_fetch(
         state.depth = depth;
         state.body = body_rid;
         state.received = received;
-        if let (Some(waited), Some(details)) = (waited, &mut state.details) {
-            details.cold = waited.cold;
+        if let Some(waited) = waited.filter(|_| state.gathering.is_wanted()) {
+            if waited.cold
+                && let Some(details) = state.gathering.details()
+            {
+                details.cold = true;
+            }
             if let Some(spans) = &state.spans {
                 spans.waited(&waited);
             }
