@@ -17,6 +17,9 @@ pub(crate) type ApiResult<T = crate::answer::Answer> = Result<T, ApiError>;
 
 /// There is no such Worker.
 pub(crate) const NO_WORKER: u32 = 10007;
+/// The Worker that is to get events does not exist: what wrangler shows of Cloudflare's answer in
+/// <https://github.com/cloudflare/workers-sdk/issues/8275>.
+pub(crate) const NO_CONSUMER: u32 = 10203;
 /// The script cannot be run.
 pub(crate) const BAD_SCRIPT: u32 = 10021;
 

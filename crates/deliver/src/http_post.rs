@@ -2,10 +2,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, StatusCode, Uri};
 use skep_exchange::{Body, Request};
-use skep_outbound::Client;
+use skep_outbound::{Client, retry_after};
 use skep_worker::Secret;
 use url::Url;
 
@@ -113,32 +113,10 @@ pub(crate) fn readable(text: &str, secrets: &[&Secret]) -> String {
     text.trim().chars().take(LONGEST).collect()
 }
 
-/// The header `Retry-After`, in seconds or as a date. RFC 9110, section 10.2.3.
-fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    match text.parse() {
-        Ok(seconds) => Some(Duration::from_secs(seconds)),
-        Err(_) => Some(httpdate::parse_http_date(text).ok()?.duration_since(now).unwrap_or_default()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        let now = httpdate::parse_http_date("Wed, 21 Oct 2026 07:28:00 GMT").expect("a date");
-        let wait = |text: &'static str| {
-            let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(text))]);
-            retry_after(&headers, now).map(|wait| wait.as_secs())
-        };
-        assert_eq!(wait("120"), Some(120));
-        assert_eq!(wait("Wed, 21 Oct 2026 07:29:00 GMT"), Some(60));
-        assert_eq!(wait("Wed, 21 Oct 2026 07:00:00 GMT"), Some(0));
-        assert_eq!(wait("soon"), None);
-        assert_eq!(wait("-1"), None);
-    }
 
     #[test]
     fn statuses_say_what_is_next() {

@@ -36,7 +36,6 @@
 
 #![forbid(unsafe_code)]
 
-mod backoff;
 mod destination;
 mod export;
 mod http_post;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use skep_outbound::Pauses;
+
 /// How much waits, how long, and how often it is tried. Everything that an [`crate::Outbox`] holds is bounded by these.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -58,5 +60,34 @@ impl Default for Limits {
             usage_age: 35 * DAY,
             tell: 60 * SECOND,
         }
+    }
+}
+
+/// The part of a pause by which it is longer at most.
+const SPREAD: f64 = 0.25;
+
+impl Limits {
+    pub(crate) fn pauses(&self) -> Pauses {
+        Pauses { first: self.first_pause, last: self.last_pause, longest_asked: self.longest_asked, spread: SPREAD }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use skep_outbound::Backoff;
+
+    use super::Limits;
+
+    #[test]
+    fn a_destination_that_is_down_for_an_hour_is_tried_some_ten_times() {
+        let (mut backoff, pauses) = (Backoff::default(), Limits::default().pauses());
+        let (mut passed, mut tries) = (Duration::ZERO, 0);
+        while passed < Duration::from_secs(3600) {
+            passed += backoff.failed(&pauses, None);
+            tries += 1;
+        }
+        assert!((9..=10).contains(&tries), "{tries} tries");
     }
 }

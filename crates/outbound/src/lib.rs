@@ -10,11 +10,13 @@
 mod client;
 mod connect;
 mod policy;
+mod retry;
 mod websocket;
 
 pub use client::{Answer, Client, decode};
 pub use connect::ConnectError;
 pub use policy::AddressPolicy;
+pub use retry::{Backoff, Pauses, retry_after};
 
 /// Why a request could not be made.
 #[derive(Debug, thiserror::Error)]

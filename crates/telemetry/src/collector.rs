@@ -5,11 +5,11 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use prost::Message as _;
 use skep_exchange::{Body, Request};
-use skep_outbound::{AddressPolicy, Client};
+use skep_outbound::{AddressPolicy, Client, retry_after};
 use skep_worker::Secret;
 use tokio::runtime::Handle;
 
@@ -151,15 +151,6 @@ fn detail(headers: &HeaderMap, body: Bytes) -> String {
     }
 }
 
-/// The header `Retry-After`, in seconds or as a date. RFC 9110, section 10.2.3.
-fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    match text.parse() {
-        Ok(seconds) => Some(Duration::from_secs(seconds)),
-        Err(_) => Some(httpdate::parse_http_date(text).ok()?.duration_since(now).unwrap_or_default()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -213,17 +204,4 @@ mod tests {
         assert!(refused("text/plain", "é".repeat(1000).as_bytes()).chars().count() < 300);
     }
 
-    #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        let now = httpdate::parse_http_date("Wed, 21 Oct 2026 07:28:00 GMT").expect("a date");
-        let wait = |text: &'static str| {
-            let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(text))]);
-            retry_after(&headers, now).map(|wait| wait.as_secs())
-        };
-        assert_eq!(wait("120"), Some(120));
-        assert_eq!(wait("Wed, 21 Oct 2026 07:29:00 GMT"), Some(60));
-        assert_eq!(wait("Wed, 21 Oct 2026 07:00:00 GMT"), Some(0));
-        assert_eq!(wait("soon"), None);
-        assert_eq!(wait("-1"), None);
-    }
 }

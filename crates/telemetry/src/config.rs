@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use serde::{Deserialize, Deserializer};
+use skep_outbound::Pauses;
 use skep_worker::Secret;
 use url::{Host, Url};
 
@@ -78,6 +79,17 @@ pub struct Retry {
     /// How long a batch is tried. Then it is lost, and the next one is tried: one that the collector cannot bear does not hold up all others.
     #[serde(rename = "give_up_after_ms", deserialize_with = "milliseconds")]
     pub give_up_after: Duration,
+}
+
+/// The longest pause that a collector may ask for. <https://opentelemetry.io/docs/specs/otlp/#otlphttp-throttling>
+const LONGEST_ASKED: Duration = Duration::from_secs(3600);
+/// The part of a pause by which it is longer at most.
+const SPREAD: f64 = 0.5;
+
+impl Retry {
+    pub(crate) fn pauses(&self) -> Pauses {
+        Pauses { first: self.first_pause, last: self.last_pause, longest_asked: LONGEST_ASKED, spread: SPREAD }
+    }
 }
 
 /// What is wrong with a configuration.

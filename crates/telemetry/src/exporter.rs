@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use flate2::write::GzEncoder;
+use skep_outbound::Backoff;
 use tokio::task::{AbortHandle, spawn_blocking};
 use tokio::time::{Instant, sleep};
 
-use crate::backoff::Backoff;
 use crate::collector::{Collector, Outcome};
 use crate::queue::{Queue, Room};
 use crate::teller::{Teller, Trouble};
@@ -160,7 +160,7 @@ impl Sender {
                     self.teller.say(Trouble::Away, 0, |_| {
                         format!("The traces' collector at {host} takes nothing now: {reason}. Spans wait, and the oldest go when there is no room")
                     });
-                    let pause = self.backoff.failed(&self.retry, asked);
+                    let pause = self.backoff.failed(&self.retry.pauses(), asked);
                     self.pause(pause, asked.is_some()).await;
                 }
             }

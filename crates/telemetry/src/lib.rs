@@ -30,7 +30,6 @@
 
 #![forbid(unsafe_code)]
 
-mod backoff;
 mod collector;
 mod config;
 mod exporter;

@@ -65,6 +65,7 @@ pub(crate) async fn commit(call: &mut Call, deploy: bool) -> ApiResult<Committed
     // Until the version is committed nothing else refers to what is written.
     let hold = call.store().hold();
     let (mut new, modules, metadata) = upload.store(call.store(), &hold).await?;
+    super::settings::check_consumers(call, metadata.tail_consumers.as_deref()).await?;
     if metadata.keep_bindings.is_none() {
         // Wrangler 3 and 4.86 do not say so, and rely on it.
         new.keep_bindings = vec!["secret_text".to_owned(), "secret_key".to_owned()];

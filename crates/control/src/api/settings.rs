@@ -1,5 +1,6 @@
 //! What is set for a Worker, and the address it has by itself.
 
+use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -9,7 +10,7 @@ use crate::answer::Answer;
 use crate::api::shapes;
 use crate::call::Call;
 use crate::endpoint::{Access, Endpoint, endpoint};
-use crate::error::{ApiError, ApiResult};
+use crate::error::{ApiError, ApiResult, NO_CONSUMER};
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let reads = Access::Account(Permission::WorkersRead);
@@ -82,6 +83,21 @@ impl WorkerSettingsSent {
     }
 }
 
+/// Fails if a Worker that is to get the events of the one in the path is not there.
+pub(crate) async fn check_consumers(call: &Call, consumers: Option<&[Value]>) -> ApiResult<()> {
+    for consumer in consumers.unwrap_or_default() {
+        let name = consumer.get("service").and_then(Value::as_str);
+        let name = name.ok_or_else(|| ApiError::bad("each of \"tail_consumers\" needs a \"service\", the name of a Worker"))?;
+        if name != call.worker_name() && call.store().worker(call.account(), name).await?.is_none() {
+            let message = format!(
+                "Tail Worker {name} does not exist on this account: deploy it first, or correct its name in \"tail_consumers\""
+            );
+            return Err(ApiError::new(StatusCode::BAD_REQUEST, NO_CONSUMER, message));
+        }
+    }
+    Ok(())
+}
+
 /// JSON, or `multipart/form-data` with a field `settings`, as wrangler 4.86 and before send for `secret bulk`.
 async fn patch_settings(mut call: Call) -> ApiResult {
     let content_type = call.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -104,6 +120,7 @@ async fn patch_settings(mut call: Call) -> ApiResult {
         Err(_) => call.json().await?,
     };
     let mut worker = call.worker().await?;
+    check_consumers(&call, sent.rest.tail_consumers.as_deref()).await?;
     let actor = call.actor();
     if let Some(bindings) = sent.bindings {
         let latest = call.store().latest_version(worker.id).await?;
@@ -132,6 +149,7 @@ async fn script_settings(call: Call) -> ApiResult {
 
 async fn patch_script_settings(mut call: Call) -> ApiResult {
     let sent: WorkerSettingsSent = call.json().await?;
+    check_consumers(&call, sent.tail_consumers.as_deref()).await?;
     let change = |worker: &mut WorkerRecord| sent.apply(&mut worker.settings);
     let worker = call.store().update_worker(&call.actor(), call.worker_name(), change).await?;
     Ok(Answer::ok(shown(&worker.settings)))

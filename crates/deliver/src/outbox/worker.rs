@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use skep_outbound::Backoff;
 use tokio::sync::Notify;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep_until};
@@ -10,7 +11,6 @@ use tokio::time::{Instant, sleep_until};
 use super::log::Record;
 use super::queue::Entry;
 use super::{Outbox, OutboxError, now};
-use crate::backoff::Backoff;
 use crate::senders::{Sender, Senders, Tell, Verdict};
 
 /// The task of one destination.
@@ -147,7 +147,7 @@ impl Worker {
                 self.fail(&entry, reason).await;
             }
             Verdict::Later { reason, wait } => {
-                let pause = self.backoff.failed(&limits, wait);
+                let pause = self.backoff.failed(&limits.pauses(), wait);
                 let (name, pauses) = (&self.destination, span(pause));
                 self.teller.say(format!("\"{name}\" takes nothing now: {reason}; the next try is in {pauses}"));
                 self.reason = Some(reason);

@@ -166,13 +166,15 @@ async fn events_go_to_other_workers() {
     let kept = json!({ "observability": { "enabled": true }, "tail_consumers": [{ "service": "consumer" }] });
     // One that consumes itself has an end.
     deploy(&person, "consumer", consumer, &kept).await;
-    deploy(
-        &person,
-        "producer",
-        WORKER,
-        &json!({ "tail_consumers": [{ "service": "consumer" }, { "service": "nobody" }] }),
-    )
-    .await;
+    let producer = json!({
+        "name": "producer", "main": "index.js", "compatibility_date": "2026-10-06",
+        "tail_consumers": [{ "service": "consumer" }, { "service": "nobody" }],
+    });
+    let project = Project::new(&[("index.js", WORKER), ("wrangler.jsonc", &producer.to_string())]);
+    let ended = person.run(project.folder(), &["deploy"]).await;
+    assert_eq!(code, Some(1), "{shown}");
+    assert!(shown.contains("Tail Worker nobody does not exist on this account"), "{shown}");
+    deploy(&person, "producer", WORKER, &json!({ "tail_consumers": [{ "service": "consumer" }] })).await;
     let secret = [("authorization", "Bearer mine")];
     platform.get_with("producer.dev", "/fine", &secret).await;
     platform.get_with("producer.dev", "/boom", &secret).await;
