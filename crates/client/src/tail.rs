@@ -59,7 +59,7 @@ impl Status {
 /// Which events are wanted: those that pass every filter.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Filters {
-    /// The share of events, from 0 to 1.
+    /// The share of events: above 0, up to 1.
     pub sampling_rate: Option<f64>,
     /// How they ended.
     pub status: Vec<Status>,

@@ -30,7 +30,7 @@ pub(crate) struct Arguments {
     /// Only requests with this method; may be given several times
     #[arg(long, value_name = "METHOD")]
     method: Vec<String>,
-    /// Only a share of the events, from 0 to 1
+    /// Only a share of the events: above 0, up to 1
     #[arg(long, value_name = "SHARE", value_parser = share)]
     sampling_rate: Option<f64>,
     /// Only events that logged this text
@@ -67,8 +67,8 @@ enum Ended {
 }
 
 fn share(text: &str) -> Result<f64, String> {
-    let share = text.parse::<f64>().ok().filter(|share| (0.0..=1.0).contains(share));
-    share.ok_or_else(|| "it must be from 0 to 1: 0.1 is a tenth of the events".to_owned())
+    let share = text.parse::<f64>().ok().filter(|share| *share > 0.0 && *share <= 1.0);
+    share.ok_or_else(|| "it must be above 0, up to 1: 0.1 is a tenth of the events".to_owned())
 }
 
 impl Arguments {
@@ -78,9 +78,11 @@ impl Arguments {
             Ended::Error => Status::Error,
             Ended::Canceled => Status::Canceled,
         };
-        let header = self.header.as_deref().map(|header| match header.split_once(':') {
+        // As with wrangler, an empty text is no filter.
+        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        let header = given(&self.header).map(|header| match header.split_once(':') {
             Some((name, text)) => (name.trim().to_owned(), Some(text.trim().to_owned())),
-            None => (header.to_owned(), None),
+            None => (header.trim().to_owned(), None),
         });
         Filters {
             sampling_rate: self.sampling_rate,
@@ -88,7 +90,7 @@ impl Arguments {
             methods: self.method.iter().map(|method| method.to_uppercase()).collect(),
             header,
             ips: self.ip.clone(),
-            search: self.search.clone(),
+            search: given(&self.search),
             version: version.map(|version| version.id.clone()),
         }
     }

@@ -28,6 +28,7 @@ mod status;
 mod stop;
 mod support;
 mod tail;
+mod tail_filters;
 mod tutorial;
 mod usage;
 mod wrangler;

@@ -40,7 +40,7 @@ async fn ask_until(platform: &Platform, path: &str, output: &Output, wanted: &st
     }
 }
 
-async fn interrupt(mut process: Child) {
+pub(crate) async fn interrupt(mut process: Child) {
     let id = process.id().expect("it runs").to_string();
     let sent = Command::new("kill").args(["-s", "INT", &id]).status().await.expect("kill runs");
     assert!(sent.success());
@@ -48,7 +48,7 @@ async fn interrupt(mut process: Child) {
 }
 
 /// What wrangler prints with `--format json`: objects, one after the other.
-fn documents(output: &str) -> Vec<Value> {
+pub(crate) fn documents(output: &str) -> Vec<Value> {
     let start = output.find('{').unwrap_or(output.len());
     let read = serde_json::Deserializer::from_str(&output[start..]).into_iter::<Value>();
     read.map_while(Result::ok).collect()

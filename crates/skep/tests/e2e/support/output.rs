@@ -61,6 +61,12 @@ impl Output {
         self.until("\n").await
     }
 
+    /// Waits until everything up to now is as wanted, or the command ends.
+    pub(crate) async fn when(&self, mut wanted: impl FnMut(&str) -> bool) {
+        let mut text = self.text.clone();
+        let _ = text.wait_for(|text| wanted(text)).await;
+    }
+
     /// Everything up to now.
     pub(crate) fn all(&self) -> String {
         self.text.borrow().clone()
