@@ -117,7 +117,6 @@ pub(crate) fn readable(text: &str, secrets: &[&Secret]) -> String {
 mod tests {
     use super::*;
 
-
     #[test]
     fn statuses_say_what_is_next() {
         for (status, expected) in [

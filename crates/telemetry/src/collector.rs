@@ -203,5 +203,4 @@ mod tests {
         assert_eq!(refused("text/html; charset=utf-8", b"<html>"), plain);
         assert!(refused("text/plain", "é".repeat(1000).as_bytes()).chars().count() < 300);
     }
-
 }

@@ -87,7 +87,8 @@ impl WorkerSettingsSent {
 pub(crate) async fn check_consumers(call: &Call, consumers: Option<&[Value]>) -> ApiResult<()> {
     for consumer in consumers.unwrap_or_default() {
         let name = consumer.get("service").and_then(Value::as_str);
-        let name = name.ok_or_else(|| ApiError::bad("each of \"tail_consumers\" needs a \"service\", the name of a Worker"))?;
+        let name =
+            name.ok_or_else(|| ApiError::bad("each of \"tail_consumers\" needs a \"service\", the name of a Worker"))?;
         if name != call.worker_name() && call.store().worker(call.account(), name).await?.is_none() {
             let message = format!(
                 "Tail Worker {name} does not exist on this account: deploy it first, or correct its name in \"tail_consumers\""

@@ -172,8 +172,8 @@ async fn events_go_to_other_workers() {
     });
     let project = Project::new(&[("index.js", WORKER), ("wrangler.jsonc", &producer.to_string())]);
     let ended = person.run(project.folder(), &["deploy"]).await;
-    assert_eq!(code, Some(1), "{shown}");
-    assert!(shown.contains("Tail Worker nobody does not exist on this account"), "{shown}");
+    assert_eq!(ended.code, Some(1), "{}", ended.output);
+    assert!(ended.errors.contains("Tail Worker nobody does not exist on this account"), "{}", ended.errors);
     deploy(&person, "producer", WORKER, &json!({ "tail_consumers": [{ "service": "consumer" }] })).await;
     let secret = [("authorization", "Bearer mine")];
     platform.get_with("producer.dev", "/fine", &secret).await;
