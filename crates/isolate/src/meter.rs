@@ -1,7 +1,7 @@
 //! The CPU meter of one isolate: charges the thread's CPU time to the events whose code ran.
 //!
-//! The time is cut where the code of another event goes on: where the host calls a handler, and where JavaScript says so, which V8 has it do
-//! before each continuation of a promise. Each piece is one event's. Reading the thread's clock takes a system call, so that pieces that are
+//! The time is cut where the code of another event goes on: where the host calls a handler, and where `turns.js` says so. Each piece is one
+//! event's. Reading the thread's clock takes a system call, so that pieces that are
 //! shorter than a tenth of a millisecond share what the clock says by the time that each took. What is nobody's, such as the event loop's own
 //! work, is shared equally by the events of the turn. The sum is exact.
 
