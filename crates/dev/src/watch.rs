@@ -10,6 +10,7 @@ use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
+use tokio::time::Instant;
 
 /// After a file was closed: how long to wait for further ones that are saved together with it.
 const QUIET: Duration = Duration::from_millis(2);
@@ -81,7 +82,7 @@ impl Watcher {
     /// Waits for files that count to change. `begun` is called at the first sign of it. `None` when nothing can come.
     pub(crate) async fn changes(&mut self, begun: impl FnOnce()) -> Option<Changes> {
         let mut changed = Vec::new();
-        let mut quiet = loop {
+        let quiet = loop {
             let event = self.events.recv().await?;
             if let Some(quiet) = self.note(&event, &mut changed) {
                 break quiet;
@@ -91,9 +92,15 @@ impl Watcher {
             }
         };
         begun();
+        // Files that do not count do not put it off.
+        let mut until = Instant::now() + quiet;
         loop {
-            match tokio::time::timeout(quiet, self.events.recv()).await {
-                Ok(Some(event)) => quiet = self.note(&event, &mut changed).unwrap_or(quiet),
+            match tokio::time::timeout_at(until, self.events.recv()).await {
+                Ok(Some(event)) => {
+                    if let Some(quiet) = self.note(&event, &mut changed) {
+                        until = Instant::now() + quiet;
+                    }
+                }
                 Ok(None) => return None,
                 Err(_) if self.missed.swap(false, Ordering::AcqRel) => {
                     return Some(Changes(self.files.iter().chain(&self.folders).cloned().collect()));
