@@ -272,7 +272,7 @@ impl Runtime {
 
     /// Runs what is ready. Ready when nothing is pending any more; events that are still open then can never be answered.
     pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        self.meter.go_on(self.with_events(|events| events.len()));
+        self.meter.go_on(self.with_events(|events| events.in_turn()));
         let polled = self.js.poll_event_loop(context, PollEventLoopOptions::default());
         if self.guard.is_stopped() {
             return Poll::Pending;
