@@ -61,11 +61,11 @@ pub(crate) async fn commit(call: &mut Call, deploy: bool) -> ApiResult<Committed
     let name = call.worker_name().to_owned();
     check_name(&name)?;
     let upload = upload::read(call).await?;
+    super::settings::check_consumers(call, upload.metadata.tail_consumers.as_deref()).await?;
     let found = call.store().worker(call.account(), &name).await?;
     // Until the version is committed nothing else refers to what is written.
     let hold = call.store().hold();
     let (mut new, modules, metadata) = upload.store(call.store(), &hold).await?;
-    super::settings::check_consumers(call, metadata.tail_consumers.as_deref()).await?;
     if metadata.keep_bindings.is_none() {
         // Wrangler 3 and 4.86 do not say so, and rely on it.
         new.keep_bindings = vec!["secret_text".to_owned(), "secret_key".to_owned()];
