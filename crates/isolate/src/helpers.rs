@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::watchdog::ThreadClock;
+use crate::watchdog::Clock;
 
 /// The helper threads of one isolate.
 #[derive(Default)]
@@ -14,7 +14,7 @@ pub(crate) struct Helpers {
 
 #[derive(Default)]
 struct Clocks {
-    running: Vec<ThreadClock>,
+    running: Vec<Clock>,
     /// CPU time of threads that have ended, in nanoseconds.
     ended: u64,
     /// CPU time that was taken account of, in nanoseconds.
@@ -37,7 +37,7 @@ impl Helpers {
 pub(crate) fn enter(helpers: &Arc<Helpers>) -> impl Fn() + Send + Sync + 'static {
     let helpers = Arc::clone(helpers);
     move || {
-        helpers.clocks.lock().unwrap_or_else(PoisonError::into_inner).running.push(ThreadClock::current());
+        helpers.clocks.lock().unwrap_or_else(PoisonError::into_inner).running.push(Clock::of_this_thread());
         helpers.running.fetch_add(1, Ordering::AcqRel);
     }
 }
@@ -47,7 +47,7 @@ pub(crate) fn leave(helpers: &Arc<Helpers>) -> impl Fn() + Send + Sync + 'static
     let helpers = Arc::clone(helpers);
     move || {
         let mut clocks = helpers.clocks.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = ThreadClock::current();
+        let own = Clock::of_this_thread();
         clocks.ended += own.now();
         clocks.running.retain(|clock| *clock != own);
     }

@@ -9,7 +9,7 @@ use std::cell::{Cell, RefCell};
 use std::ptr::NonNull;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use deno_core::{OpState, v8};
 use skep_web::{EventId, Events, Turns};
@@ -17,6 +17,7 @@ use skep_worker::{Limit, Limits};
 
 use crate::helpers::Helpers;
 use crate::limits::{Verdict, exceeded_cpu};
+use crate::queue;
 use crate::watchdog::Watch;
 
 /// Pieces that took less than this together, in nanoseconds, are not measured one by one.
@@ -72,8 +73,8 @@ struct Pieces {
     /// Events and how long their code ran in nanoseconds, 0 for nobody's.
     done: Vec<(u32, u64)>,
     total: u64,
-    /// When the piece that runs began.
-    last: Instant,
+    /// When the piece that runs began, by [`queue::now`].
+    last: u64,
     /// CPU time since the host called a handler last, as far as it is charged.
     stretch: Duration,
     /// The most CPU time of that in this poll.
@@ -127,7 +128,7 @@ impl Meter {
     /// The turns of this poll begin. Gives the thread's CPU time in nanoseconds.
     pub(crate) fn begin_turns(&self) -> u64 {
         let now = self.watch.now();
-        self.pieces.borrow_mut().last = Instant::now();
+        self.pieces.borrow_mut().last = queue::now();
         self.turns.running().set(0);
         self.mark.set(now);
         self.begin(now, self.limits.cpu);
@@ -241,13 +242,13 @@ impl Turns for Meter {
 impl Pieces {
     fn new() -> Self {
         let zero = Duration::ZERO;
-        Self { done: Vec::new(), total: 0, last: Instant::now(), stretch: zero, longest: zero }
+        Self { done: Vec::new(), total: 0, last: queue::now(), stretch: zero, longest: zero }
     }
 
     /// The piece that runs is over: it was this event's.
     fn cut(&mut self, event: u32) {
-        let now = Instant::now();
-        let took = nanoseconds(now - std::mem::replace(&mut self.last, now));
+        let now = queue::now();
+        let took = now.saturating_sub(std::mem::replace(&mut self.last, now));
         self.total += took;
         match self.done.last_mut() {
             Some((last, time)) if *last == event => *time += took,

@@ -2,9 +2,9 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use skep_exchange::Reply;
 use skep_exchange::rpc::Ending;
@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use crate::line::Line;
 use crate::thread::Command;
+use crate::watchdog::Clock;
 
 /// A round that lasts longer keeps those waiting who could be served elsewhere.
 const STUCK: Duration = Duration::from_millis(10);
@@ -21,12 +22,10 @@ const PAST: u64 = 7;
 /// Events of an isolate that say little of those that come after them.
 const LEARNING: u64 = 100;
 
-/// Times are nanoseconds since this.
-static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
-
-/// Nanoseconds since the first call.
+/// Nanoseconds of the monotonic clock, never 0. Not an `Instant`: several are taken for each event, and to
+/// subtract them is dear.
 pub(crate) fn now() -> u64 {
-    nanoseconds(EPOCH.elapsed()).max(1)
+    Clock::MONOTONIC.now().max(1)
 }
 
 fn nanoseconds(duration: Duration) -> u64 {

@@ -32,20 +32,23 @@ const CALM: Duration = Duration::from_secs(1);
 /// Ticks without any turn after which the watchdog goes to sleep.
 const IDLE_TICKS: u32 = 20;
 
-/// The CPU clock of one thread.
+/// A clock of the system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ThreadClock(libc::clockid_t);
+pub(crate) struct Clock(libc::clockid_t);
 
-impl ThreadClock {
-    /// The clock of the calling thread.
-    pub(crate) fn current() -> Self {
+impl Clock {
+    /// Goes on at one pace, whatever the time of day is set to.
+    pub(crate) const MONOTONIC: Self = Self(libc::CLOCK_MONOTONIC);
+
+    /// The CPU clock of the calling thread.
+    pub(crate) fn of_this_thread() -> Self {
         let mut clock = 0;
         // SAFETY: the calling thread exists, and `clock` is a place for the answer. It cannot fail for the calling thread.
         unsafe { libc::pthread_getcpuclockid(libc::pthread_self(), &raw mut clock) };
         Self(clock)
     }
 
-    /// CPU time that the thread has used, in nanoseconds. Zero if the thread is gone.
+    /// What it shows, in nanoseconds. Zero if its thread is gone.
     pub(crate) fn now(self) -> u64 {
         let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         // SAFETY: `time` is a place for the answer; a clock of a thread that is gone is an error, not undefined.
@@ -58,7 +61,7 @@ impl ThreadClock {
 
 /// What the watchdog knows of one isolate.
 pub(crate) struct Watch {
-    clock: ThreadClock,
+    clock: Clock,
     thread: libc::c_long,
     isolate: v8::IsolateHandle,
     guard: Arc<Guard>,
@@ -84,7 +87,7 @@ impl Watch {
     /// Has the watchdog look after the calling thread's isolate, as long as the result lives.
     pub(crate) fn start(isolate: v8::IsolateHandle, guard: Arc<Guard>, queue: Arc<Queue>) -> Arc<Self> {
         let watch = Arc::new(Self {
-            clock: ThreadClock::current(),
+            clock: Clock::of_this_thread(),
             thread: this_thread(),
             isolate,
             guard,
