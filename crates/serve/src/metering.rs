@@ -14,6 +14,7 @@ use skep_link::wire::Gate;
 use skep_meter::{Batch, Books, Ledger, LedgerError, Measure, MeasureKind, Minute, Month, Plan, Standing, Verdict};
 use skep_store::{Actor, Store};
 use time::OffsetDateTime;
+use tokio::task::JoinHandle;
 
 use crate::delivery::Delivery;
 use crate::metering::accounts::Accounts;
@@ -140,7 +141,7 @@ impl Metering {
         batch.entries.iter().for_each(|entry| state.books.add(minute, entry));
         let warnings = accounts.into_iter().flat_map(|account| self.judge(&mut state, account, now)).collect();
         drop(state);
-        self.warn(warnings);
+        drop(self.warn(warnings));
         Ok(())
     }
 
@@ -191,13 +192,13 @@ impl Metering {
         warnings
     }
 
-    /// Tells who owns an account, and who runs the platform, that a limit is near.
-    fn warn(self: &Arc<Self>, warnings: Vec<Warning>) {
+    /// Tells who owns an account, and who runs the platform, that a limit is near. What is given is done when that is on the disk.
+    fn warn(self: &Arc<Self>, warnings: Vec<Warning>) -> Option<JoinHandle<()>> {
         if warnings.is_empty() {
-            return;
+            return None;
         }
         let metering = Arc::clone(self);
-        tokio::spawn(async move {
+        Some(tokio::spawn(async move {
             for warning in warnings {
                 metering.delivery.alert(warning.alert()).await;
                 let Warning { account, worker, percent, text, .. } = warning;
@@ -209,7 +210,7 @@ impl Metering {
                     (metering.tell)(&format!("The audit log cannot be written: {error}"));
                 }
             }
-        });
+        }))
     }
 
     /// Tells whoever runs the platform when usage cannot be written down, and when it can again.
@@ -283,7 +284,7 @@ impl Metering {
             let now = OffsetDateTime::now_utc();
             let warnings = accounts.iter().flat_map(|account| self.judge(&mut state, account, now)).collect();
             drop(state);
-            self.warn(warnings);
+            drop(self.warn(warnings));
         }
     }
 }

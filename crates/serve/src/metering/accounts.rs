@@ -62,14 +62,19 @@ impl Metering {
         Ok(())
     }
 
-    /// Reads what an account has agreed to now. When this is done, those who run its Workers know what follows.
+    /// Reads what an account has agreed to now. When this is done, those who run its Workers know what follows, and what people are to be told
+    /// is on the disk: a start takes it for told.
     pub(super) async fn agreed(self: &Arc<Self>, account: &str) -> Result<(), StoreError> {
         if let Some(agreement) = self.store.agreement(account, Timestamp::MAX).await? {
-            let mut state = self.state();
-            state.accounts.set(agreement);
-            let warnings = self.judge(&mut state, account, OffsetDateTime::now_utc());
-            drop(state);
-            self.warn(warnings);
+            let warnings = {
+                let mut state = self.state();
+                state.accounts.set(agreement);
+                self.judge(&mut state, account, OffsetDateTime::now_utc())
+            };
+            if let Some(told) = self.warn(warnings) {
+                // It only fails when the platform stops.
+                drop(told.await);
+            }
         }
         self.runtimes.settled().await;
         Ok(())
