@@ -5,7 +5,8 @@ use std::sync::Arc;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-/// A server that answers every connection with what `respond` makes of the request's text. Gives its port.
+/// A server that answers every request with what `respond` makes of its text, and keeps its connection unless the answer says `connection: close`.
+/// Gives its port.
 pub async fn server(respond: impl Fn(&str) -> String + Send + Sync + 'static) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has ports");
     let port = listener.local_addr().expect("it is bound").port();
@@ -14,14 +15,18 @@ pub async fn server(respond: impl Fn(&str) -> String + Send + Sync + 'static) ->
         while let Ok((mut connection, _)) = listener.accept().await {
             let respond = Arc::clone(&respond);
             tokio::spawn(async move {
-                let mut request = Vec::new();
-                while !is_whole(&request) {
-                    if connection.read_buf(&mut request).await.unwrap_or(0) == 0 {
+                loop {
+                    let mut request = Vec::new();
+                    while !is_whole(&request) {
+                        if connection.read_buf(&mut request).await.unwrap_or(0) == 0 {
+                            return;
+                        }
+                    }
+                    let response = respond(&String::from_utf8_lossy(&request));
+                    if connection.write_all(response.as_bytes()).await.is_err() || response.contains("\r\nconnection: close\r\n") {
                         return;
                     }
                 }
-                let response = respond(&String::from_utf8_lossy(&request));
-                let _ = connection.write_all(response.as_bytes()).await;
             });
         }
     });
@@ -36,7 +41,7 @@ fn is_whole(request: &[u8]) -> bool {
     body.len() >= length.unwrap_or(0)
 }
 
-/// A response with status 200 and a body, after which the connection is closed.
+/// A response with status 200 and a body.
 pub fn ok(body: &str) -> String {
-    format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len())
+    format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len())
 }
