@@ -32,7 +32,7 @@ pub enum Message {
 }
 
 impl Message {
-    fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),
             Self::Binary(bytes) => bytes.len(),
@@ -161,6 +161,13 @@ impl WebSocketReceiver {
     /// The next message, or `None` when the other end is gone without a close.
     pub async fn next(&mut self) -> Option<Message> {
         let message = self.receiver.recv().await?;
+        self.room.add_permits(weight(&message) as usize);
+        Some(message)
+    }
+
+    /// The next message if it is there already.
+    pub(crate) fn next_now(&mut self) -> Option<Message> {
+        let message = self.receiver.try_recv().ok()?;
         self.room.add_permits(weight(&message) as usize);
         Some(message)
     }

@@ -280,7 +280,7 @@ impl Tails {
         let channel = self.channel(account, worker);
         let notice = trace::notice(&channel.worker, level, message);
         for viewer in lock(&channel.viewers).iter_mut() {
-            viewer.send(notice.clone());
+            viewer.send(|| notice.clone());
         }
     }
 
@@ -340,8 +340,8 @@ impl Channel {
 }
 
 impl Viewer {
-    /// Sends an event, or counts it if too many are unread.
-    fn send(&mut self, event: String) {
+    /// Sends an event, or counts it if too many are unread: then it is not written either.
+    fn send(&mut self, event: impl FnOnce() -> String) {
         if self.sender.buffered() > MOST_UNREAD {
             self.dropped += 1;
             return;
@@ -352,7 +352,7 @@ impl Viewer {
         {
             (self.dropped, self.told) = (0, Some(Instant::now()));
         }
-        if self.sender.send(Message::Text(event)).is_err() {
+        if self.sender.send(Message::Text(event())).is_err() {
             self.dropped += 1;
         }
     }
@@ -374,7 +374,7 @@ fn write(work: &Receiver<Work>, keeper: &OnceLock<Keeper>) {
         let told = Told { account: &channel.account, source: &source, record: &record, text: OnceCell::new() };
         for viewer in lock(&channel.viewers).iter_mut() {
             if viewer.filters.admit(&source, &record) {
-                viewer.send(told.text().to_owned());
+                viewer.send(|| told.text().to_owned());
             }
             viewer.dropped += if viewer.filters.only_failures() { missed_failures } else { missed };
         }
