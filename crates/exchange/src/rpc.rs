@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use http::HeaderMap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::wake::CrossingContext;
@@ -41,6 +42,8 @@ pub enum Attachment {
 pub struct Opening {
     /// The name of the method, for logs.
     pub method: String,
+    /// The trace that it is a part of, as headers of a request would carry it.
+    pub headers: HeaderMap,
     /// How many Workers have called each other to come here.
     pub depth: Depth,
     /// The answering end.

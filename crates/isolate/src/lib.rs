@@ -33,7 +33,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use skep_exchange::rpc::{Ending, Opening};
 use skep_exchange::{Failure, Reply, Request, wake};
-use skep_observe::{Details, EventRecord, Exception, Observer, Source, Trigger, Wanted};
+use skep_observe::{Details, EventRecord, Exception, Gather, Observer, Source, Trigger};
 use skep_web::EventId;
 use skep_worker::{Event, LimitExceeded, Version};
 use tokio::sync::{mpsc, oneshot};
@@ -394,10 +394,11 @@ pub(crate) fn unanswered(
     details.exception(&exception);
     observer.exception(&source, exception);
     // It failed: what is wanted only then is wanted.
-    let wanted = match observer.begins(Some(&details.headers)) {
-        Some(Wanted { only_failed: true, .. }) => observer.failed(),
-        wanted => wanted,
-    };
+    let wanted = observer.begins(Some(&details.headers)).and_then(|wanted| match wanted.gather {
+        Gather::All => Some(wanted),
+        Gather::IfFailed => observer.failed(),
+        Gather::Nothing => None,
+    });
     details.interval = wanted.as_ref().map_or(0, |wanted| wanted.interval);
     let record = EventRecord {
         trigger,

@@ -118,6 +118,16 @@ impl TraceContext {
         Ok(Some(Self { state, ..Self::parse(parent.as_ref())? }))
     }
 
+    /// The beginning of a trace that nobody records.
+    pub fn not_sampled() -> Self {
+        Self {
+            trace: TraceId::random(),
+            parent: SpanId::random(),
+            flags: TraceFlags::default(),
+            state: TraceState::default(),
+        }
+    }
+
     /// What is sent to who is called by a span of this trace.
     #[must_use]
     pub fn of_span(&self, span: SpanId) -> Self {

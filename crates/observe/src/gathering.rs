@@ -1,26 +1,27 @@
 //! What is gathered of one event while it is handled, as long as it is not known whether anybody wants it.
 
-use crate::{Details, Observer, Trace, Wanted};
+use crate::{Details, Gather, Observer, Tracing, Wanted};
 
 /// What is gathered of one event. Of one that is wanted only if it fails, nothing is made before there is something to keep.
 #[derive(Debug, Default)]
 pub struct Gathering {
     details: Option<Box<Details>>,
-    /// [`Wanted::only_failed`]
+    /// [`Gather::IfFailed`]
     only_failed: bool,
 }
 
 impl Gathering {
     /// Of an event that begins, and the trace that it is a part of.
-    pub fn begin(wanted: Option<Wanted>) -> (Self, Option<Box<Trace>>) {
-        match wanted {
-            None => (Self::default(), None),
-            Some(Wanted { only_failed: true, .. }) => (Self { details: None, only_failed: true }, None),
-            Some(Wanted { interval, trace, .. }) => {
-                let details = Some(Box::new(Details { interval, ..Details::default() }));
-                (Self { details, only_failed: false }, trace)
+    pub fn begin(wanted: Option<Wanted>) -> (Self, Option<Tracing>) {
+        let Some(Wanted { interval, trace, gather }) = wanted else { return (Self::default(), None) };
+        let gathering = match gather {
+            Gather::Nothing => Self::default(),
+            Gather::IfFailed => Self { details: None, only_failed: true },
+            Gather::All => {
+                Self { details: Some(Box::new(Details { interval, ..Details::default() })), only_failed: false }
             }
-        }
+        };
+        (gathering, trace)
     }
 
     /// Whether anything is kept.
@@ -51,7 +52,7 @@ impl Gathering {
 #[cfg(test)]
 mod tests {
     use super::Gathering;
-    use crate::{EventRecord, Exception, LogLine, Observer, Source, Wanted};
+    use crate::{EventRecord, Exception, Gather, LogLine, Observer, Source, Wanted};
 
     struct Keeps;
 
@@ -73,6 +74,9 @@ mod tests {
         let (mut gathering, trace) = Gathering::begin(None);
         assert!(!gathering.is_wanted() && gathering.details().is_none() && trace.is_none());
         assert!(gathering.end(true, &Keeps).is_none());
+        let mut gathering = begin(Wanted { gather: Gather::Nothing, ..Wanted::default() });
+        assert!(!gathering.is_wanted() && gathering.details().is_none());
+        assert!(gathering.end(true, &Keeps).is_none());
     }
 
     #[test]
@@ -86,7 +90,7 @@ mod tests {
 
     #[test]
     fn what_is_wanted_if_it_fails_is_kept_if_it_fails() {
-        let only_failed = || begin(Wanted { only_failed: true, ..Wanted::default() });
+        let only_failed = || begin(Wanted { gather: Gather::IfFailed, ..Wanted::default() });
         assert!(only_failed().is_wanted());
         assert_eq!(only_failed().end(true, &Keeps).map(|details| details.interval), Some(7));
         let mut gathering = only_failed();

@@ -26,7 +26,7 @@ pub use filter::{Filter, FilterError, Filters};
 pub use gathering::Gathering;
 pub use id::{IdError, SpanId, TraceId};
 pub use redact::url as shown_url;
-pub use span::{Attribute, OpenSpan, Span, Spans, Trace, Waited, caller};
+pub use span::{Attribute, OpenSpan, Span, Spans, Trace, Tracing, Waited, caller};
 pub use tails::{Channel, Connection, Refused, Tails, Told};
 
 /// Text of an event's console lines and exceptions that is kept for who watches, in bytes. What comes later is left out.
@@ -176,10 +176,22 @@ pub fn is_failure(trigger: &Trigger, outcome: Outcome) -> bool {
 pub struct Wanted {
     /// How many events it stands for among those that are kept: itself, and those before it that were left out. 0: it is not kept.
     pub interval: u32,
-    /// The trace that it is a part of, if it is traced.
-    pub trace: Option<Box<Trace>>,
-    /// Only if it fails: what [`Observer::failed`] says then.
-    pub only_failed: bool,
+    /// The trace that it is a part of, if its Worker is traced.
+    pub trace: Option<Tracing>,
+    /// What of it.
+    pub gather: Gather,
+}
+
+/// What is gathered of an event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Gather {
+    /// All of it.
+    #[default]
+    All,
+    /// All of it if it fails and [`Observer::failed`] says so then.
+    IfFailed,
+    /// Nothing.
+    Nothing,
 }
 
 /// What is kept of an event only for who watches.
@@ -187,7 +199,7 @@ pub struct Wanted {
 pub struct Details {
     /// [`Wanted::interval`]
     pub interval: u32,
-    /// [`Wanted::trace`], with what happened.
+    /// Its trace, if that is kept.
     pub trace: Option<Box<Trace>>,
     /// Whether it waited for a version to start.
     pub cold: bool,
@@ -243,7 +255,7 @@ pub trait Observer: Send + Sync {
     fn begins(&self, _headers: Option<&HeaderMap>) -> Option<Wanted> {
         None
     }
-    /// An event failed whose details are wanted only then ([`Wanted::only_failed`]). Gives why they are, if there is room for them.
+    /// An event failed whose details are wanted only then ([`Gather::IfFailed`]). Gives why they are, if there is room for them.
     fn failed(&self) -> Option<Wanted> {
         None
     }

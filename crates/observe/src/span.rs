@@ -30,6 +30,15 @@ pub struct Trace {
     pub spans: Vec<Span>,
 }
 
+/// What becomes of the trace that an event is a part of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tracing {
+    /// The event's spans are kept.
+    Kept(Box<Trace>),
+    /// They are not, and who is called is told what was decided, so that a trace has all its spans or none.
+    PassedOn(Box<TraceContext>),
+}
+
 /// Something that an event waited for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Span {
@@ -96,7 +105,7 @@ pub fn caller(headers: &HeaderMap) -> Option<TraceContext> {
 
 /// The spans of one event, while it is being handled.
 #[derive(Clone, Debug)]
-pub struct Spans(Rc<RefCell<Trace>>);
+pub struct Spans(Rc<RefCell<Tracing>>);
 
 /// Something that is being waited for. It is over when this is dropped: given up, if nobody said how it ended.
 #[derive(Debug)]
@@ -108,13 +117,16 @@ pub struct OpenSpan {
 
 impl Spans {
     /// Those of a trace that has none yet.
-    pub fn new(trace: Trace) -> Self {
-        Self(Rc::new(RefCell::new(trace)))
+    pub fn new(tracing: Tracing) -> Self {
+        Self(Rc::new(RefCell::new(tracing)))
     }
 
-    /// The trace, with what is over.
-    pub fn take(&self) -> Trace {
-        self.0.borrow().clone()
+    /// The trace, with what is over, if it is kept.
+    pub fn take(&self) -> Option<Box<Trace>> {
+        match &*self.0.borrow() {
+            Tracing::Kept(trace) => Some(trace.clone()),
+            Tracing::PassedOn(_) => None,
+        }
     }
 
     /// The event waited before it began.
@@ -140,8 +152,9 @@ impl Spans {
     }
 
     fn put(&self, span: Span) {
-        let mut trace = self.0.borrow_mut();
-        if trace.spans.len() < MOST_SPANS {
+        if let Tracing::Kept(trace) = &mut *self.0.borrow_mut()
+            && trace.spans.len() < MOST_SPANS
+        {
             trace.spans.push(span);
         }
     }
@@ -165,7 +178,10 @@ impl OpenSpan {
     /// Tells who is called where it is called from, unless the Worker did so itself.
     pub fn propagate(&self, headers: &mut HeaderMap) {
         let Some(span) = self.span.as_ref().filter(|_| !headers.contains_key(TRACEPARENT)) else { return };
-        let context = self.spans.0.borrow().context.of_span(span.id);
+        let context = match &*self.spans.0.borrow() {
+            Tracing::Kept(trace) => trace.context.of_span(span.id),
+            Tracing::PassedOn(context) => TraceContext::clone(context),
+        };
         if let Ok(parent) = HeaderValue::try_from(context.traceparent()) {
             headers.insert(TRACEPARENT, parent);
         }
@@ -210,7 +226,12 @@ impl From<u16> for Attribute {
 mod tests {
     use http::HeaderMap;
 
-    use super::{Spans, Trace, caller};
+    use super::{Spans, Trace, Tracing, caller};
+    use crate::TraceContext;
+
+    fn kept(trace: Trace) -> Spans {
+        Spans::new(Tracing::Kept(Box::new(trace)))
+    }
 
     #[test]
     fn a_trace_goes_on_from_who_calls() {
@@ -221,22 +242,22 @@ mod tests {
         headers.insert("tracestate", "vendor=1".parse().expect("a header"));
         let trace = Trace::of(caller(&headers));
         assert_eq!(trace.caller.map(|span| span.to_string()).as_deref(), Some("00f067aa0ba902b7"));
-        let spans = Spans::new(trace.clone());
+        let spans = kept(trace.clone());
         let mut sent = HeaderMap::new();
         let span = spans.open("fetch", true).with("http.request.method", "GET");
         span.propagate(&mut sent);
         span.end(None);
         let sent = caller(&sent).expect("a context");
-        let seen = spans.take();
+        let seen = spans.take().expect("it is kept");
         assert_eq!((sent.trace, sent.parent, sent.state.as_str()), (trace.context.trace, seen.spans[0].id, "vendor=1"));
         assert_eq!(seen.spans[0].error, None);
         drop(spans.open("fetch", true));
-        assert_eq!(spans.take().spans[1].error.as_deref(), Some("canceled"));
+        assert_eq!(spans.take().expect("it is kept").spans[1].error.as_deref(), Some("canceled"));
     }
 
     #[test]
     fn what_a_worker_sends_itself_is_not_changed() {
-        let spans = Spans::new(Trace::of(None));
+        let spans = kept(Trace::of(None));
         let own = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
         let mut headers = HeaderMap::new();
         headers.insert("traceparent", own.parse().expect("a header"));
@@ -246,10 +267,22 @@ mod tests {
 
     #[test]
     fn spans_have_an_end() {
-        let spans = Spans::new(Trace::of(None));
+        let spans = kept(Trace::of(None));
         for _ in 0..1000 {
             spans.open("fetch", true).end(None);
         }
-        assert_eq!(spans.take().spans.len(), super::MOST_SPANS);
+        assert_eq!(spans.take().expect("it is kept").spans.len(), super::MOST_SPANS);
+    }
+
+    #[test]
+    fn what_is_not_kept_is_passed_on() {
+        let context = TraceContext::not_sampled();
+        let spans = Spans::new(Tracing::PassedOn(Box::new(context.clone())));
+        let mut sent = HeaderMap::new();
+        let span = spans.open("fetch", true);
+        span.propagate(&mut sent);
+        span.end(None);
+        assert_eq!(caller(&sent), Some(context));
+        assert_eq!(spans.take(), None);
     }
 }

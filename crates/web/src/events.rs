@@ -142,13 +142,20 @@ impl Events {
         }
     }
 
-    fn begin(&mut self, event: EventId, trigger: Trigger, head: Option<Head>, waiter: Waiter) {
-        let wanted = self.host.observer.begins(head.as_ref().map(|head| &head.headers));
+    /// Begins an event. `headers` are those of who asked for it, if there is one.
+    fn begin(
+        &mut self,
+        event: EventId,
+        trigger: Trigger,
+        headers: Option<&HeaderMap>,
+        waiter: Waiter,
+    ) -> &mut EventState {
+        let wanted = self.host.observer.begins(headers);
         let (gathering, trace) = Gathering::begin(wanted);
-        let spans = trace.map(|trace| Spans::new(*trace));
+        let spans = trace.map(Spans::new);
         let state = EventState {
             trigger,
-            head,
+            head: None,
             waiter: Some(waiter),
             returned: String::new(),
             outcome: Outcome::Ok,
@@ -170,7 +177,7 @@ impl Events {
             sent: 0,
             streamed: None,
         };
-        self.open.insert(event.0, Box::new(state));
+        self.open.entry(event.0).insert_entry(Box::new(state)).into_mut()
     }
 
     /// Begins an event without a response.
@@ -183,15 +190,14 @@ impl Events {
         &mut self,
         event: EventId,
         trigger: Trigger,
+        headers: &HeaderMap,
         depth: Depth,
         session: ResourceId,
         waiter: oneshot::Sender<Ending>,
     ) {
-        self.begin(event, trigger, None, Waiter::Rpc(waiter));
-        if let Some(state) = self.open.get_mut(&event.0) {
-            state.depth = depth;
-            state.body = session;
-        }
+        let state = self.begin(event, trigger, Some(headers), Waiter::Rpc(waiter));
+        state.depth = depth;
+        state.body = session;
     }
 
     /// The caller closed an event's session: while a call was `running`, so that nobody gets its result, or after that.
@@ -464,7 +470,7 @@ impl Events {
             details = std::mem::take(&mut state.gathering).end(failed, &*self.host.observer);
         }
         if let Some(details) = &mut details {
-            details.trace = state.spans.as_ref().map(|spans| Box::new(spans.take()));
+            details.trace = state.spans.as_ref().and_then(Spans::take);
             if let Some(head) = state.head.take() {
                 (details.headers, details.cf) = (head.headers, head.cf);
             }
@@ -545,20 +551,19 @@ pub fn begin_fetch(
     let trigger = Trigger::Fetch { method: parts.method, url: parts.uri.clone(), status: None };
     let head = Head { url: parts.uri, headers: parts.headers, cf };
     let events = state.borrow_mut::<Events>();
-    events.begin(event, trigger, Some(head), Waiter::Fetch(waiter));
-    if let Some(state) = events.open.get_mut(&event.0) {
-        state.depth = depth;
-        state.body = body_rid;
-        state.received = received;
-        if let Some(waited) = waited.filter(|_| state.gathering.is_wanted()) {
-            if waited.cold
-                && let Some(details) = state.gathering.details()
-            {
-                details.cold = true;
-            }
-            if let Some(spans) = &state.spans {
-                spans.waited(&waited);
-            }
+    let state = events.begin(event, trigger, Some(&head.headers), Waiter::Fetch(waiter));
+    state.head = Some(head);
+    state.depth = depth;
+    state.body = body_rid;
+    state.received = received;
+    if let Some(waited) = waited.filter(|_| state.gathering.is_wanted()) {
+        if waited.cold
+            && let Some(details) = state.gathering.details()
+        {
+            details.cold = true;
+        }
+        if let Some(spans) = &state.spans {
+            spans.waited(&waited);
         }
     }
     body_rid

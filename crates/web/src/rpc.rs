@@ -16,6 +16,7 @@ use deno_core::{
     op2,
 };
 use deno_error::JsErrorBox;
+use http::HeaderMap;
 use skep_exchange::rpc::{Attachment, Ending, Frame, FrameError, FrameReceiver, FrameSender, Opening, Room, Session};
 use skep_exchange::{Body, BodyError, BodySender, Failure};
 use skep_observe::Trigger;
@@ -119,8 +120,9 @@ impl Resource for SinkResource {
 /// Begins a session that this isolate answers. Gives its resource.
 pub fn begin_rpc(state: &mut OpState, event: EventId, opening: Opening, waiter: oneshot::Sender<Ending>) -> ResourceId {
     let room = state.borrow::<Room>().clone();
-    let rid = state.resource_table.add(SessionResource::new(event.0, opening.session, &room, None));
-    state.borrow_mut::<Events>().begin_rpc(event, Trigger::Rpc { method: opening.method }, opening.depth, rid, waiter);
+    let Opening { method, headers, depth, session } = opening;
+    let rid = state.resource_table.add(SessionResource::new(event.0, session, &room, None));
+    state.borrow_mut::<Events>().begin_rpc(event, Trigger::Rpc { method }, &headers, depth, rid, waiter);
     rid
 }
 
@@ -140,7 +142,11 @@ pub(crate) fn op_rpc_open(
     let services = Arc::clone(&state.borrow::<Host>().services);
     let span = state.borrow::<Events>().span(event, "rpc", true);
     let span = span.map(|span| span.with("rpc.method", method.as_str()).with("skep.worker", worker.as_str()));
-    let calling = services.rpc(target(worker, entrypoint, props), Opening { method, depth, session: theirs });
+    let mut headers = HeaderMap::new();
+    if let Some(span) = &span {
+        span.propagate(&mut headers);
+    }
+    let calling = services.rpc(target(worker, entrypoint, props), Opening { method, headers, depth, session: theirs });
     let answering = Box::pin(async move {
         let ended = calling.await;
         if let Some(span) = span {

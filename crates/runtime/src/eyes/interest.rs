@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use http::HeaderMap;
-use skep_observe::{Trace, TraceContext, Wanted};
+use skep_observe::{Gather, Trace, TraceContext, Tracing, Wanted};
 use skep_store::Observability;
 
 /// The time that a budget is for.
@@ -133,12 +133,17 @@ impl Interest {
             }
             (false, false) => 0,
         };
-        if gathered {
-            let trace = traced.then(|| Box::new(Trace::of(caller)));
-            return Some(Wanted { interval, trace, only_failed: false });
-        }
-        // Who looks for failures gets them whole.
-        (share > 0 || others).then_some(Wanted { interval: 0, trace: None, only_failed: true })
+        let gather = match (gathered, share > 0 || others) {
+            (true, _) => Gather::All,
+            // Who looks for failures gets them whole.
+            (false, true) => Gather::IfFailed,
+            (false, false) => Gather::Nothing,
+        };
+        let trace = (what & TRACED != 0).then(|| match caller {
+            caller if traced && gathered => Tracing::Kept(Box::new(Trace::of(caller))),
+            caller => Tracing::PassedOn(Box::new(caller.unwrap_or_else(TraceContext::not_sampled))),
+        });
+        (gather != Gather::Nothing || trace.is_some()).then_some(Wanted { interval, trace, gather })
     }
 
     /// Who calls decides, if he knows: a trace has all its spans or none.
@@ -170,7 +175,7 @@ impl Interest {
             let one_less = |missed: u64| missed.checked_sub(1);
             let _ = self.missed.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
         }
-        Some(Wanted { interval: kept.into(), trace: None, only_failed: false })
+        Some(Wanted { interval: kept.into(), ..Wanted::default() })
     }
 
     /// Whether an event that was gathered, and printed or failed or not, still goes to somebody.
@@ -206,7 +211,7 @@ fn random() -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use skep_observe::Wanted;
+    use skep_observe::{Gather, Tracing, Wanted};
     use skep_store::Observability;
 
     use super::{Budget, Interest};
@@ -221,7 +226,7 @@ mod tests {
 
     /// How many of so many events are gathered.
     fn gathered(interest: &Interest, count: usize) -> Vec<Wanted> {
-        (0..count).filter_map(|_| interest.begins(None)).filter(|wanted| !wanted.only_failed).collect()
+        (0..count).filter_map(|_| interest.begins(None)).filter(|wanted| wanted.gather == Gather::All).collect()
     }
 
     #[test]
@@ -268,11 +273,18 @@ mod tests {
             headers.insert("traceparent", parent.parse().expect("a header"));
             interest.begins(Some(&headers)).and_then(|wanted| wanted.trace)
         };
-        let traced = with("01").expect("traced");
+        let Some(Tracing::Kept(traced)) = with("01") else { panic!("it is traced") };
         assert_eq!(traced.context.trace.to_string(), "4bf92f3577b34da6a3ce929d0e0e4736");
-        assert_eq!(with("00"), None);
+        let Some(Tracing::PassedOn(context)) = with("00") else { panic!("it is not traced") };
+        assert_eq!(context.traceparent(), "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00");
+        let begins = || interest.begins(None).expect("something is passed on");
+        let wanted = begins();
+        assert_eq!(wanted.gather, Gather::Nothing);
+        let Some(Tracing::PassedOn(context)) = wanted.trace else { panic!("it is not traced") };
+        assert!(!context.flags.sampled());
         interest.observe(&Observability { traces: 1.0, ..Observability::default() });
-        assert!(interest.begins(None).and_then(|wanted| wanted.trace).is_some_and(|trace| trace.caller.is_none()));
+        let Some(Tracing::Kept(trace)) = begins().trace else { panic!("it is traced") };
+        assert_eq!(trace.caller, None);
         interest.observe(&Observability::default());
         assert_eq!(with("01"), None);
     }

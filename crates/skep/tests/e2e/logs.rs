@@ -225,16 +225,24 @@ async fn traces_go_to_a_collector() {
     let person = Person::of(&platform).await;
     let traced = json!({ "observability": { "traces": { "enabled": true } } });
     deploy(&person, "inner", WORKER, &traced).await;
+    let methods = r#"
+        import { WorkerEntrypoint } from "cloudflare:workers";
+        export default class extends WorkerEntrypoint {
+            add(a, b) { return a + b; }
+        }"#;
+    deploy(&person, "methods", methods, &traced).await;
     let outer = r#"
         export default {
             async fetch(request, env) {
                 if (new URL(request.url).pathname === "/boom") throw new RangeError("too far");
                 await env.INNER.fetch("http://inner/teapot");
+                await env.METHODS.add(1, 2);
                 return new Response("ok");
             },
         };"#;
     let mut bound = traced.clone();
-    bound["services"] = json!([{ "binding": "INNER", "service": "inner" }]);
+    bound["services"] =
+        json!([{ "binding": "INNER", "service": "inner" }, { "binding": "METHODS", "service": "methods" }]);
     deploy(&person, "outer", outer, &bound).await;
     deploy(&person, "untraced", WORKER, &json!({ "observability": { "enabled": true } })).await;
     // A deploy starts what it deploys: nothing runs after a restart.
@@ -276,11 +284,14 @@ async fn traces_go_to_a_collector() {
     assert_eq!(cold[0].bytes("parent_span_id"), call.bytes("span_id"));
     assert_eq!(binding[0].bytes("parent_span_id"), call.bytes("span_id"));
     assert!(has(binding[0], "http.response.status_code=int 418"), "{:?}", binding[0].attributes());
-    // The Worker that is called goes on with the same trace.
-    let inner = spans(&collector, "inner");
-    let root = inner.iter().find(|span| span.text("name") == "GET").expect("a span");
-    assert_eq!(hexadecimal(root.bytes("trace_id")), trace);
-    assert_eq!(root.bytes("parent_span_id"), binding[0].bytes("span_id"));
+    // The Workers that are called go on with the same trace, however they are called.
+    for (worker, root, call) in [("inner", "GET", "service binding"), ("methods", "add", "rpc")] {
+        let called = spans(&collector, worker);
+        let roots: Vec<_> = called.iter().filter(|span| span.text("name") == root).collect();
+        assert_eq!((roots.len(), named(call).len()), (1, 1), "{worker}");
+        assert_eq!(hexadecimal(roots[0].bytes("trace_id")), trace);
+        assert_eq!(roots[0].bytes("parent_span_id"), named(call)[0].bytes("span_id"));
+    }
 }
 
 #[tokio::test]
