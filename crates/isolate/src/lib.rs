@@ -410,6 +410,7 @@ pub(crate) fn unanswered(
         bytes_in: 0,
         bytes_out: 0,
         is_call: false,
+        told: None,
         details: wanted.is_some().then(|| Box::new(details)),
     };
     observer.finished(&source, record);

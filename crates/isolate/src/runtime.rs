@@ -316,6 +316,11 @@ impl Runtime {
         meter.behind_others(|| js.v8_isolate().low_memory_notification());
     }
 
+    /// Tells of events that go on for long.
+    pub(crate) fn tell_of_long(&self) {
+        self.with_events(|events| events.tell_of_long());
+    }
+
     /// Ends events whose `waitUntil()` promises took longer than they may.
     pub(crate) fn end_late_events(&self) {
         let late = self.with_events(|events| events.over_wait_until());

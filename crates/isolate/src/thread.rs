@@ -198,6 +198,7 @@ async fn run(blank: Blank, assignment: Assignment, life: &Arc<Life>, helpers: &A
         let resting = rest.is_over(&queue);
         // An isolate that rests is not woken. Asked again after a tick, or it would not wake this thread for the next one.
         while !resting && tick.poll_tick(context).is_ready() {
+            runtime.tell_of_long();
             runtime.end_late_events();
             rest.tick(&mut runtime, &queue);
         }

@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
 
-use skep_worker::Outcome;
+use skep_worker::{Outcome, Used};
 use uuid::Uuid;
 
 use crate::latency::Latencies;
@@ -14,23 +13,17 @@ use crate::{Batch, Counted, Entry, Kind, Latency, Usage};
 /// Entries in one batch: what is more comes with the next one.
 const MOST_ENTRIES: usize = 20_000;
 
-/// One event that is over.
+/// One event.
 #[derive(Clone, Copy, Debug)]
 pub struct Event {
-    /// What it was.
+    /// What it is.
     pub kind: Kind,
-    /// How it ended.
+    /// How it ended, or would end now.
     pub outcome: Outcome,
-    /// CPU time that it used.
-    pub cpu: Duration,
-    /// From its beginning to its end.
-    pub wall: Duration,
-    /// Bytes of the body that came.
-    pub bytes_in: u64,
-    /// Bytes of the body that went.
-    pub bytes_out: u64,
-    /// Requests that it made.
-    pub subrequests: u32,
+    /// What it has used.
+    pub used: Used,
+    /// What of that was counted before, while it went on.
+    pub counted: Option<Used>,
     /// Whether its answer had a status of 500 or more, and nothing else was wrong with it.
     pub server_error: bool,
 }
@@ -73,6 +66,22 @@ fn add(to: &AtomicU64, more: u64) {
 }
 
 impl Counts {
+    /// What an event has used and was not counted before. The parts of one that goes on for long add up to its whole, as that is rounded.
+    fn add(&self, event: &Event) {
+        let (used, before) = (&event.used, &event.counted.unwrap_or_default());
+        if event.counted.is_none() {
+            self.requests.fetch_add(1, Ordering::Relaxed);
+        }
+        let since = |of: fn(&Used) -> u64| of(used).saturating_sub(of(before));
+        add(&self.cpu_ns, since(|used| whole(used.cpu.as_nanos())));
+        add(&self.wall_us, since(|used| whole(used.wall.as_micros())));
+        add(&self.wall_ms, since(|used| whole(used.wall.as_micros()).div_ceil(1000)));
+        add(&self.wall_100ms, since(|used| whole(used.wall.as_micros()).div_ceil(100_000)));
+        add(&self.bytes_in, since(|used| used.bytes_in));
+        add(&self.bytes_out, since(|used| used.bytes_out));
+        add(&self.subrequests, since(|used| used.subrequests.into()));
+    }
+
     fn read(&self) -> Usage {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         Usage {
@@ -102,16 +111,13 @@ impl Tally {
     /// An event is over.
     pub fn count(&self, event: &Event) {
         let counts = self.counts(event.kind, event.outcome);
-        let wall = whole(event.wall.as_micros());
-        counts.requests.fetch_add(1, Ordering::Relaxed);
-        add(&counts.cpu_ns, whole(event.cpu.as_nanos()));
-        add(&counts.wall_us, wall);
-        add(&counts.wall_ms, wall.div_ceil(1000));
-        add(&counts.wall_100ms, wall.div_ceil(100_000));
-        add(&counts.bytes_in, event.bytes_in);
-        add(&counts.bytes_out, event.bytes_out);
-        add(&counts.subrequests, event.subrequests.into());
-        counts.latencies.add(wall, event.server_error);
+        counts.add(event);
+        counts.latencies.add(whole(event.used.wall.as_micros()), event.server_error);
+    }
+
+    /// An event goes on for long: what it has used so far is counted, and that it is there.
+    pub fn count_so_far(&self, event: &Event) {
+        self.counts(event.kind, event.outcome).add(event);
     }
 
     /// An isolate had to be started for an event.

@@ -19,7 +19,7 @@ use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
 use serde::{Deserialize, Serialize};
-use skep_worker::{Event, LimitExceeded, Outcome};
+use skep_worker::{Event, LimitExceeded, Outcome, Used};
 
 pub use context::{TraceContext, TraceContextError, TraceFlags, TraceState, TraceStateError};
 pub use filter::{Filter, FilterError, Filters};
@@ -162,6 +162,9 @@ pub struct EventRecord {
     pub bytes_out: u64,
     /// Whether another Worker began it.
     pub is_call: bool,
+    /// What [`Observer::goes_on`] was told of last.
+    #[serde(skip)]
+    pub told: Option<Box<Used>>,
     /// What else there is to tell, where [`Observer::begins`] or [`Observer::failed`] said that somebody wants to know.
     pub details: Option<Box<Details>>,
 }
@@ -249,6 +252,29 @@ impl Details {
     }
 }
 
+/// An event that is not over.
+#[derive(Clone, Copy, Debug)]
+pub struct GoesOn<'e> {
+    /// What it is about.
+    pub trigger: &'e Trigger,
+    /// How it would end now.
+    pub outcome: Outcome,
+    /// Whether another Worker began it.
+    pub is_call: bool,
+    /// What it has used.
+    pub used: Used,
+    /// What it had used when this was told last.
+    pub told: Option<Used>,
+}
+
+impl EventRecord {
+    /// What it has used.
+    pub fn used(&self) -> Used {
+        let Self { wall, cpu, subrequests, bytes_in, bytes_out, .. } = *self;
+        Used { wall, cpu, subrequests, bytes_in, bytes_out }
+    }
+}
+
 /// Sees what happens in isolates. Methods are called on the isolate's thread and must not block.
 pub trait Observer: Send + Sync {
     /// An event begins, a fetch event with a request that has `headers`. Gives why its [`Details`] are to be gathered, if they are.
@@ -263,6 +289,8 @@ pub trait Observer: Send + Sync {
     fn log(&self, source: &Source, line: LogLine);
     /// An error was not caught.
     fn exception(&self, source: &Source, exception: Exception);
+    /// An event goes on for a second and more after its answer.
+    fn goes_on(&self, _event: &GoesOn<'_>) {}
     /// An event is over.
     fn finished(&self, source: &Source, record: EventRecord);
 }

@@ -107,6 +107,7 @@ async fn a_viewer_is_told_that_something_was_left_out() {
         bytes_in: 0,
         bytes_out: 0,
         is_call: false,
+        told: None,
         details: Some(Box::new(details)),
     };
     let source = Source { worker: Arc::from("hello"), version: Arc::from("1"), event: 1 };

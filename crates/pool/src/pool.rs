@@ -14,7 +14,7 @@ use skep_isolate::{CacheStore, Code, MemoryCache, Options, Rates, Slot, Witness}
 use skep_meter::{Event, Kind, Meter, Tally};
 use skep_observe::Observer;
 use skep_store::{Files, LoadError, VersionRecord};
-use skep_worker::{Compatibility, CompatibilityDate, Outcome, Version};
+use skep_worker::{Compatibility, CompatibilityDate, Outcome, Used, Version};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -472,11 +472,12 @@ fn count_asset(tally: &Tally, response: &Response, begun: Instant) {
     tally.count(&Event {
         kind: Kind::Asset,
         outcome: Outcome::Ok,
-        cpu: Duration::ZERO,
-        wall: begun.elapsed(),
-        bytes_in: 0,
-        bytes_out: http_body::Body::size_hint(response.body()).exact().unwrap_or(0),
-        subrequests: 0,
+        used: Used {
+            wall: begun.elapsed(),
+            bytes_out: http_body::Body::size_hint(response.body()).exact().unwrap_or(0),
+            ..Used::default()
+        },
+        counted: None,
         server_error: response.status().is_server_error(),
     });
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use http::HeaderMap;
 use skep_link::wire::{self, Seen};
 use skep_meter::{Event, Kind, Meter, Tally};
-use skep_observe::{EventRecord, Exception, LogLine, Observer, Source, Trigger, Wanted, is_failure};
+use skep_observe::{EventRecord, Exception, GoesOn, LogLine, Observer, Source, Trigger, Wanted, is_failure};
 use skep_pool::Worker;
 use skep_store::Change;
 use skep_worker::Outcome;
@@ -228,6 +228,17 @@ impl Observer for Watch {
         *lock(&self.counts.last_error) = Some(format!("{}: {}", exception.name, exception.message));
     }
 
+    fn goes_on(&self, event: &GoesOn<'_>) {
+        let GoesOn { trigger, outcome, is_call, used, told } = *event;
+        self.tally.count_so_far(&Event {
+            kind: kind(trigger, is_call),
+            outcome,
+            used,
+            counted: told,
+            server_error: false,
+        });
+    }
+
     fn finished(&self, source: &Source, mut record: EventRecord) {
         let failed = is_failure(&record.trigger, record.outcome);
         self.counts.requests.fetch_add(1, Ordering::AcqRel);
@@ -235,13 +246,10 @@ impl Observer for Watch {
             self.counts.errors.fetch_add(1, Ordering::AcqRel);
         }
         self.tally.count(&Event {
-            kind: kind(&record),
+            kind: kind(&record.trigger, record.is_call),
             outcome: record.outcome,
-            cpu: record.cpu,
-            wall: record.wall,
-            bytes_in: record.bytes_in,
-            bytes_out: record.bytes_out,
-            subrequests: record.subrequests,
+            used: record.used(),
+            counted: record.told.as_deref().copied(),
             server_error: failed && record.outcome == Outcome::Ok,
         });
         let interest = &self.watched.interest;
@@ -261,10 +269,10 @@ impl Observer for Watch {
 }
 
 /// What an event is billed as.
-fn kind(record: &EventRecord) -> Kind {
-    match record.trigger {
+fn kind(trigger: &Trigger, is_call: bool) -> Kind {
+    match trigger {
         Trigger::Rpc { .. } => Kind::Service,
-        Trigger::Fetch { .. } if record.is_call => Kind::Service,
+        Trigger::Fetch { .. } if is_call => Kind::Service,
         Trigger::Fetch { .. } => Kind::Fetch,
         Trigger::Scheduled { .. } => Kind::Scheduled,
         Trigger::Queue { .. } => Kind::Queue,

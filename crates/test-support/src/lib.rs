@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 use libtest_mimic::{Arguments, Failed, Trial};
 use skep_exchange::{Body, Failure, Reply, Request, Response};
 use skep_isolate::{Code, Isolate, MemoryCache, NoServices, Options, StartError};
-use skep_observe::{EventRecord, Exception, LogLine, Observer, Source};
+use skep_observe::{EventRecord, Exception, GoesOn, LogLine, Observer, Source};
 use skep_outbound::{AddressPolicy, Client};
-use skep_worker::{Compatibility, EntryFormat, Limits, Module, ModuleContent, Version};
+use skep_worker::{Compatibility, EntryFormat, Limits, Module, ModuleContent, Used, Version};
 use tokio::runtime::Runtime;
 
 pub use services::TestServices;
@@ -171,6 +171,8 @@ pub enum Seen {
     Log(Source, LogLine),
     /// An error that nobody caught.
     Exception(Source, Exception),
+    /// An event that goes on for long: what it has used, and what it had when this was seen last.
+    GoesOn(Used, Option<Used>),
     /// An event that is over.
     Finished(Source, EventRecord),
 }
@@ -224,7 +226,7 @@ impl Recorder {
     pub fn finished(&self) -> EventRecord {
         self.wait(|seen| match seen {
             Seen::Finished(_, record) => Some(record.clone()),
-            Seen::Log(..) | Seen::Exception(..) => None,
+            Seen::Log(..) | Seen::Exception(..) | Seen::GoesOn(..) => None,
         })
     }
 
@@ -232,7 +234,7 @@ impl Recorder {
     pub fn exception(&self) -> Exception {
         self.wait(|seen| match seen {
             Seen::Exception(_, exception) => Some(exception.clone()),
-            Seen::Log(..) | Seen::Finished(..) => None,
+            Seen::Log(..) | Seen::Finished(..) | Seen::GoesOn(..) => None,
         })
     }
 
@@ -242,7 +244,7 @@ impl Recorder {
             .into_iter()
             .filter_map(|seen| match seen {
                 Seen::Log(_, line) => Some(line.message),
-                Seen::Exception(..) | Seen::Finished(..) => None,
+                Seen::Exception(..) | Seen::Finished(..) | Seen::GoesOn(..) => None,
             })
             .collect()
     }
@@ -255,6 +257,10 @@ impl Observer for Recorder {
 
     fn exception(&self, source: &Source, exception: Exception) {
         self.push(Seen::Exception(source.clone(), exception));
+    }
+
+    fn goes_on(&self, event: &GoesOn<'_>) {
+        self.push(Seen::GoesOn(event.used, event.told));
     }
 
     fn finished(&self, source: &Source, record: EventRecord) {

@@ -4,6 +4,7 @@
 //! handler and all `waitUntil()` promises are settled and the response is sent completely. The ops here are how
 //! JavaScript asks about an event and answers it.
 
+mod late;
 pub(crate) mod ops;
 pub(crate) mod respond;
 
@@ -18,8 +19,8 @@ use http::HeaderMap;
 use rustc_hash::FxHashMap;
 use skep_exchange::rpc::Ending;
 use skep_exchange::{Depth, Failure, Reply, Request, RequestCf, Response};
-use skep_observe::{EventRecord, Exception, Gathering, Level, LogLine, OpenSpan, Spans, Trigger, Waited, is_failure};
-use skep_worker::{Limit, LimitExceeded, Outcome};
+use skep_observe::{EventRecord, Exception, Gathering, LogLine, OpenSpan, Spans, Trigger, Waited, is_failure};
+use skep_worker::{Limit, LimitExceeded, Outcome, Used};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::Host;
@@ -98,6 +99,8 @@ struct EventState {
     /// Bytes of the response's body: those that were in hand, those that were streamed.
     sent: u64,
     streamed: Option<Rc<Cell<u64>>>,
+    /// What was told of it while it went on.
+    told: Option<Box<Used>>,
 }
 
 struct Head {
@@ -126,6 +129,16 @@ pub struct Events {
 impl EventState {
     fn used_cpu(&self, shared: Duration) -> Duration {
         self.cpu + (shared - self.shared_before)
+    }
+
+    fn used(&self, shared: Duration) -> Used {
+        Used {
+            wall: self.clock.elapsed(),
+            cpu: self.used_cpu(shared),
+            subrequests: self.subrequests,
+            bytes_in: self.received.as_ref().map_or(0, |read| read.get()),
+            bytes_out: self.sent + self.streamed.as_ref().map_or(0, |sent| sent.get()),
+        }
     }
 }
 
@@ -176,6 +189,7 @@ impl Events {
             received: None,
             sent: 0,
             streamed: None,
+            told: None,
         };
         self.open.entry(event.0).insert_entry(Box::new(state)).into_mut()
     }
@@ -317,36 +331,6 @@ impl Events {
         }
     }
 
-    /// Events that were answered longer ago than `waitUntil()` may take.
-    pub fn over_wait_until(&self) -> Vec<EventId> {
-        let limit = self.host.limits.wait_until;
-        self.open
-            .iter()
-            .filter(|(_, state)| {
-                state.waiter.is_none()
-                    && !state.streaming
-                    && state.answered.is_some_and(|answered| answered.elapsed() > limit)
-            })
-            .map(|(id, _)| EventId(*id))
-            .collect()
-    }
-
-    /// Ends an event whose `waitUntil()` promises took too long. Its client has its answer; the log gets a word.
-    pub fn end_wait_until(&mut self, event: EventId) {
-        let Some(mut state) = self.open.remove(&event.0) else { return };
-        let seconds = self.host.limits.wait_until.as_secs();
-        let message = format!(
-            "waitUntil() tasks did not complete within the allowed time after the response ({seconds} s) and have been cancelled. \
-             Do long work in a queue or a scheduled event."
-        );
-        let line = LogLine { level: Level::Warn, message, arguments: None, timestamp: SystemTime::now() };
-        if let Some(details) = state.gathering.details() {
-            details.log(&line);
-        }
-        self.host.observer.log(&self.host.source(event), line);
-        self.finish(event, state);
-    }
-
     fn answer_with_failure(&mut self, event: EventId, failure: Failure) {
         let Some(state) = self.open.get_mut(&event.0) else { return };
         state.outcome = failure.outcome;
@@ -475,16 +459,18 @@ impl Events {
                 (details.headers, details.cf) = (head.headers, head.cf);
             }
         }
+        let Used { wall, cpu, subrequests, bytes_in, bytes_out } = state.used(self.shared_cpu);
         let record = EventRecord {
             trigger: state.trigger,
             outcome: state.outcome,
             started: state.started,
-            wall: state.clock.elapsed(),
+            wall,
             cpu,
-            subrequests: state.subrequests,
-            bytes_in: state.received.map_or(0, |read| read.get()),
-            bytes_out: state.sent + state.streamed.map_or(0, |sent| sent.get()),
+            subrequests,
+            bytes_in,
+            bytes_out,
             is_call: state.depth.0 > 0,
+            told: state.told,
             details,
         };
         self.host.observer.finished(&self.host.source(event), record);

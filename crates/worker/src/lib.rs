@@ -10,6 +10,7 @@ pub mod limits;
 pub mod outcome;
 pub mod route;
 pub mod secret;
+pub mod used;
 pub mod version;
 
 pub use binding::{Binding, BindingKind};
@@ -19,4 +20,5 @@ pub use limits::Limits;
 pub use outcome::{ErrorCode, Limit, LimitExceeded, Outcome};
 pub use route::{PatternError, RoutePattern, RouteTable};
 pub use secret::Secret;
+pub use used::Used;
 pub use version::{EntryFormat, Module, ModuleContent, Version};

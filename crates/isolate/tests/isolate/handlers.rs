@@ -363,7 +363,7 @@ async fn console_lines_belong_to_their_event() {
         .into_iter()
         .filter_map(|seen| match seen {
             Seen::Log(source, line) => Some((source.event, line.message)),
-            Seen::Exception(..) | Seen::Finished(..) => None,
+            Seen::Exception(..) | Seen::GoesOn(..) | Seen::Finished(..) => None,
         })
         .collect();
     lines.sort();

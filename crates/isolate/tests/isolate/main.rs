@@ -8,6 +8,7 @@ mod compatibility;
 mod conformance;
 mod escape;
 mod handlers;
+mod late;
 mod memory;
 mod outbound;
 mod rpc;
@@ -25,6 +26,7 @@ fn main() {
         conformance::tests(),
         escape::tests(),
         handlers::tests(),
+        late::tests(),
         memory::tests(),
         outbound::tests(),
         rpc::tests(),

@@ -50,7 +50,7 @@ impl Pair {
     pub(crate) fn target_records(&self) -> Vec<(Source, EventRecord)> {
         let record = |seen| match seen {
             Seen::Finished(source, record) => Some((source, record)),
-            Seen::Log(..) | Seen::Exception(..) => None,
+            Seen::Log(..) | Seen::Exception(..) | Seen::GoesOn(..) => None,
         };
         self.target_seen.seen().into_iter().filter_map(record).collect()
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use skep_worker::Outcome;
+use skep_worker::{Outcome, Used};
 use uuid::Uuid;
 
 use super::{Event, Meter};
@@ -13,11 +13,14 @@ fn event(kind: Kind, outcome: Outcome) -> Event {
     Event {
         kind,
         outcome,
-        cpu: Duration::from_nanos(1500),
-        wall: Duration::from_micros(1001),
-        bytes_in: 3,
-        bytes_out: 5,
-        subrequests: 2,
+        used: Used {
+            cpu: Duration::from_nanos(1500),
+            wall: Duration::from_micros(1001),
+            bytes_in: 3,
+            bytes_out: 5,
+            subrequests: 2,
+        },
+        counted: None,
         server_error: false,
     }
 }
@@ -99,4 +102,31 @@ fn what_the_platform_runs_for_itself_is_told_nobody() {
     let meter = Meter::default();
     meter.tally("", "canary", Uuid::nil()).count(&event(Kind::Fetch, Outcome::Ok));
     assert_eq!(meter.batch(), None);
+}
+
+#[test]
+fn the_parts_of_an_event_are_its_whole() {
+    let (meter, whole) = (Meter::default(), Meter::default());
+    let (tally, of_whole) = (meter.tally("a", "w", Uuid::nil()), whole.tally("a", "w", Uuid::nil()));
+    let mut event = event(Kind::Fetch, Outcome::Ok);
+    for part in [1_700, 250_900, 250_900, 1_000_001] {
+        let counted = event.counted;
+        event.used.wall = Duration::from_micros(part);
+        event.used.cpu += Duration::from_nanos(700);
+        event.used.bytes_out += 9;
+        tally.count_so_far(&Event { counted, ..event });
+        event.counted = Some(event.used);
+    }
+    let so_far = meter.batch().expect("a batch");
+    // It is counted, and nobody knows yet how long it takes.
+    assert_eq!((so_far.batch.entries[0].usage.requests, so_far.latencies[0].is_empty()), (1, true));
+    event.used.wall = Duration::from_secs(2);
+    event.used.subrequests = 5;
+    tally.count(&event);
+    of_whole.count(&Event { counted: None, ..event });
+    meter.arrived(1);
+    let (rest, whole) = (meter.batch().expect("the rest"), whole.batch().expect("the whole"));
+    let mut sum = so_far.batch.entries[0].usage;
+    sum += rest.batch.entries[0].usage;
+    assert_eq!((sum, rest.latencies[0]), (whole.batch.entries[0].usage, whole.latencies[0]));
 }

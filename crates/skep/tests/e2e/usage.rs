@@ -6,8 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt as _;
 use hyper::Method;
 use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
 use crate::processes::send;
 use crate::support::{PATIENCE, Person, Platform, body, fetch, skep, try_fetch};
@@ -213,6 +216,32 @@ impl Visitors {
         }
         (self.answered.load(Ordering::Relaxed), self.sent.load(Ordering::Relaxed))
     }
+}
+
+#[tokio::test]
+async fn a_websocket_that_a_kill_ends_is_counted() {
+    let platform = Platform::start().await;
+    let socket = r#"
+        export default {
+            fetch() {
+                const [client, server] = Object.values(new WebSocketPair());
+                server.accept();
+                return new Response(null, { status: 101, webSocket: client });
+            },
+        };"#;
+    platform.upload("socket", &[("index.js", socket.to_owned())]).await.expect("it is deployed");
+    let mut request = format!("ws://{}/", platform.address()).into_client_request().expect("a request");
+    request.headers_mut().insert("host", "socket.dev.localhost".parse().expect("a value"));
+    let stream = TcpStream::connect(platform.address()).await.expect("a connection");
+    let (mut visitor, _) = tokio_tungstenite::client_async(request, stream).await.expect("a WebSocket");
+    // It is open, and counted already.
+    platform.usage_of(1, "worker").await;
+    let [runtime] = platform.runtimes()[..] else { panic!("{:?}", platform.runtimes()) };
+    send("KILL", runtime).await;
+    assert!(!matches!(visitor.next().await, Some(Ok(_))));
+    platform.runtime_after(runtime).await;
+    let usage = platform.usage_of(1, "worker").await;
+    assert_eq!(of(&usage, "socket")["requests"].as_u64(), Some(1));
 }
 
 #[tokio::test]
