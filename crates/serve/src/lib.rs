@@ -9,6 +9,7 @@
 mod calls;
 mod canary;
 mod certificates;
+mod clock;
 mod consumers;
 mod cron;
 mod delivery;
@@ -196,7 +197,8 @@ async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), Se
     });
     let delivery = Delivery::start(&settings.delivery, &settings.data_dir, Arc::clone(&tell))?;
     runtimes.tell_people(&delivery);
-    let metering = Metering::open(settings, store.clone(), Arc::clone(&runtimes), &delivery, &tell).await?;
+    let clock = clock::of_machine();
+    let metering = Metering::open(settings, store.clone(), Arc::clone(&runtimes), &delivery, &tell, clock).await?;
     let source = Arc::new(Stored(store.clone()));
     let on_demand = match &settings.acme {
         Some(acme) => Some(OnDemand::new(acme, settings, &directory, Arc::clone(&source), &tell)?),

@@ -98,7 +98,7 @@ impl Metering {
     }
 
     async fn make_invoice(&self, owner: &Owner, month: Month, used: &Used) -> Result<FinalInvoice, String> {
-        let (issued, plan) = (OffsetDateTime::now_utc(), self.plan_in(&owner.id, month).await?);
+        let (issued, plan) = ((self.clock)(), self.plan_in(&owner.id, month).await?);
         let invoice = Invoice::new(&Billing {
             account_id: &owner.id,
             account_name: &owner.name,
@@ -166,7 +166,7 @@ impl Bills for OfLedger {
         let (plan, terms) = state.accounts.of(account);
         let plan = self.0.plan(plan);
         let terms = terms.cloned().unwrap_or_default();
-        let standing = state.books.standing(account, plan, &terms, OffsetDateTime::now_utc());
+        let standing = state.books.standing(account, plan, &terms, (self.0.clock)());
         Stands { plan: plan.clone(), terms, standing }
     }
 
@@ -188,7 +188,7 @@ impl Bills for OfLedger {
             let end = last.next_day().unwrap_or(last).with_time(Time::MIDNIGHT).assume_utc();
             // An account that was made in the middle of a month has used nothing before.
             let made = OffsetDateTime::from_unix_timestamp(owner.since / 1000).unwrap_or(begin);
-            let covered = OffsetDateTime::now_utc().min(end) - begin.max(made);
+            let covered = (self.0.clock)().min(end) - begin.max(made);
             // The pace of some minutes is none: what was used is taken for what a day has.
             let covered = Duration::try_from(covered).unwrap_or_default().max(LEAST);
             let usage = self.0.used_by(&owner.id, month).await?.all();
