@@ -167,8 +167,8 @@ impl Delivery {
         self.outbox.waiting()
     }
 
-    /// Exports what was used in each hour that is over, for ever.
-    pub(crate) async fn export(self: Arc<Self>, ledger: Arc<Ledger>) {
+    /// Exports what was used in each hour that is over, for ever: those up to the moment that `settled` gives.
+    pub(crate) async fn export(self: Arc<Self>, ledger: Arc<Ledger>, settled: impl Fn() -> Option<OffsetDateTime>) {
         if !self.exports {
             return;
         }
@@ -176,9 +176,9 @@ impl Delivery {
         let mut told = false;
         loop {
             ticks.tick().await;
+            let Some(until) = settled() else { continue };
             let (delivery, ledger) = (Arc::clone(&self), Arc::clone(&ledger));
-            let exported =
-                tokio::task::spawn_blocking(move || delivery.export_hours(&ledger, OffsetDateTime::now_utc())).await;
+            let exported = tokio::task::spawn_blocking(move || delivery.export_hours(&ledger, until)).await;
             match exported {
                 Ok(Err(error)) if !told => {
                     told = true;

@@ -293,7 +293,8 @@ async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), Se
     tokio::spawn(health.run());
     tokio::spawn(Arc::clone(&metering).tend());
     tokio::spawn(Arc::clone(&metering).look());
-    tokio::spawn(delivery.export(Arc::clone(metering.ledger())));
+    let (ledger, settled) = (Arc::clone(metering.ledger()), Arc::clone(&metering));
+    tokio::spawn(delivery.export(ledger, move || settled.settled()));
     tokio::spawn(unused::run(store.clone(), Arc::clone(&tell)));
     tokio::spawn(promote::run(store.clone(), eyes, changed, Arc::clone(&tell)));
     tokio::spawn(cron::run(Arc::clone(&runtimes), Arc::clone(&directory), store.clone(), Arc::clone(&tell)));

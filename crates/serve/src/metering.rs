@@ -2,6 +2,7 @@
 
 mod accounts;
 mod bills;
+mod closing;
 mod health;
 mod plans;
 mod warnings;
@@ -14,6 +15,7 @@ use skep_link::wire::Gate;
 use skep_meter::{Batch, Books, Ledger, LedgerError, Minute, Month, Plan, Standing, Verdict};
 use skep_store::Store;
 use time::OffsetDateTime;
+use tokio::sync::RwLock;
 
 use crate::clock::Clock;
 use crate::delivery::Delivery;
@@ -52,6 +54,12 @@ pub(crate) struct Metering {
     state: Mutex<State>,
     /// When it was told last that it cannot be written down. Nothing while it can.
     failing: Mutex<Option<Instant>>,
+    /// When it could not be written down the last time, by the clock.
+    failed: Mutex<Option<OffsetDateTime>>,
+    /// Months that are closed.
+    closed: Mutex<BTreeSet<Month>>,
+    /// Shared by those who write something down, held by who closes a month.
+    writing: RwLock<()>,
     counts: health::Counts,
 }
 
@@ -79,14 +87,16 @@ impl Metering {
     ) -> Result<Arc<Self>, ServeError> {
         let plans = plans::read(settings.plans.as_deref(), &settings.plan)?;
         let folder = settings.data_dir.join(FOLDER);
+        let months = store.invoiced_months().await?;
+        let closed: BTreeSet<Month> = months.iter().filter_map(|month| month.parse().ok()).collect();
         let now = clock();
         let opened = tokio::task::spawn_blocking(move || -> Result<_, LedgerError> {
             let ledger = Ledger::open(&folder)?;
             let (mut books, mut last) = (Books::default(), HashMap::new());
-            let today = now.date();
-            // The day before is another month's on the first.
-            let first = today.replace_day(1).unwrap_or(today).previous_day().unwrap_or(today);
-            ledger.read(first, today, |minute, entry| {
+            // The month before as well, for a clock that is set back, and the one after it for one that was.
+            let this = Month::at(now);
+            let first = Month::at(this.begins() - time::Duration::DAY).begins();
+            ledger.read(first.date(), Month::at(this.ends()).ends().date(), |minute, entry| {
                 books.add(minute, entry);
                 see_last(&mut last, minute, &entry.account);
             })?;
@@ -104,6 +114,9 @@ impl Metering {
             default: settings.plan.clone(),
             state: Mutex::new(State { books, ..State::default() }),
             failing: Mutex::default(),
+            failed: Mutex::default(),
+            closed: Mutex::new(closed),
+            writing: RwLock::default(),
             counts: health::Counts::new(settings.data_dir.join(FOLDER)),
         });
         metering.read_agreements(last).await?;
@@ -119,14 +132,16 @@ impl Metering {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes down what a process has used. It is on the disk when this is done. If it fails, the process comes with the same again.
-    pub(crate) async fn take(self: &Arc<Self>, batch: Batch) -> Result<(), String> {
-        let now = (self.clock)();
-        let batch = Arc::new(batch);
+    /// Writes down what a process has used, and counted so long ago. It is on the disk when this is done. If it fails, the process comes with the
+    /// same again.
+    pub(crate) async fn take(self: &Arc<Self>, batch: Batch, age: Duration) -> Result<(), String> {
+        let writing = self.writing.read().await;
+        let (at, batch) = (self.billed_at(age), Arc::new(batch));
         let written = {
             let batch = Arc::clone(&batch);
-            self.with_ledger(move |ledger| ledger.append(now, &batch)).await
+            self.with_ledger(move |ledger| ledger.append(at, &batch)).await
         };
+        drop(writing);
         self.note(written.as_ref().err());
         if !written? {
             return Ok(());
@@ -134,7 +149,7 @@ impl Metering {
         self.counts.taken();
         let accounts: BTreeSet<&str> = batch.entries.iter().map(|entry| &*entry.account).collect();
         let mut state = self.state();
-        let minute = Minute::of(now);
+        let (minute, now) = (Minute::of(at), self.now());
         batch.entries.iter().for_each(|entry| state.books.add(minute, entry));
         let warnings = accounts.into_iter().flat_map(|account| self.judge(&mut state, account, now)).collect();
         drop(state);
@@ -176,6 +191,9 @@ impl Metering {
 
     /// Tells whoever runs the platform when usage cannot be written down, and when it can again.
     fn note(&self, error: Option<&String>) {
+        if error.is_some() {
+            *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some((self.clock)());
+        }
         let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
         match (error, *failing) {
             (None, None) => {}
@@ -225,10 +243,11 @@ impl Metering {
             if let Err(error) = self.with_ledger(Ledger::tend).await {
                 self.note(Some(&error));
             }
-            let month = Month::at((self.clock)());
+            let month = Month::at(self.now());
             if invoiced != Some(month) {
                 match self.invoice_month_before(month).await {
-                    Ok(()) => invoiced = Some(month),
+                    Ok(true) => invoiced = Some(month),
+                    Ok(false) => {}
                     Err(error) => (self.tell)(&format!("Invoices cannot be made: {error}")),
                 }
             }
@@ -242,7 +261,7 @@ impl Metering {
             ticks.tick().await;
             let mut state = self.state();
             let accounts: Vec<String> = state.standing.keys().cloned().collect();
-            let now = (self.clock)();
+            let now = self.now();
             let warnings = accounts.iter().flat_map(|account| self.judge(&mut state, account, now)).collect();
             drop(state);
             self.warn(warnings);

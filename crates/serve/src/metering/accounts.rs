@@ -57,7 +57,7 @@ impl Metering {
         let warnings = {
             let mut state = self.state();
             agreements.into_iter().for_each(|agreement| state.accounts.set(agreement));
-            let (now, mut warnings) = ((self.clock)(), Vec::new());
+            let (now, mut warnings) = (self.now(), Vec::new());
             for (account, last) in last {
                 warnings.extend(self.reached_before(&mut state, &account, last.begins(), now));
                 warnings.extend(self.judge(&mut state, &account, now));
@@ -77,7 +77,7 @@ impl Metering {
             let warnings = {
                 let mut state = self.state();
                 state.accounts.set(agreement);
-                self.judge(&mut state, account, (self.clock)())
+                self.judge(&mut state, account, self.now())
             };
             self.warn(warnings);
         }

@@ -120,7 +120,7 @@ impl Metering {
         last: OffsetDateTime,
         now: OffsetDateTime,
     ) -> Vec<Warning> {
-        if last.date() == now.date() || now - last > LATE {
+        if last > now || last.date() == now.date() || now - last > LATE {
             return Vec::new();
         }
         let (plan, terms) = state.accounts.of(account);
