@@ -107,11 +107,6 @@ impl Books {
         }
     }
 
-    /// Accounts that used something.
-    pub fn accounts(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
-    }
-
     /// Where an account stands at a moment, on a plan and with terms of its own.
     pub fn standing(&self, account: &str, plan: &Plan, terms: &Terms, now: OffsetDateTime) -> Standing {
         let none = ByWorker::new();

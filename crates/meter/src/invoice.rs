@@ -29,8 +29,10 @@ pub struct Billing<'a> {
     pub period: Month,
     /// The plan that the account has in it.
     pub plan: &'a Plan,
-    /// When the invoice is made. From the end of the month on, it is final.
+    /// When the invoice is made.
     pub issued: OffsetDateTime,
+    /// Whether nothing more can come of the month. From its end on, the invoice is final then.
+    pub is_closed: bool,
     /// What each Worker used in the month. Together they are what is billed.
     pub by_worker: &'a BTreeMap<String, Totals>,
     /// The same usage by days in UTC.
@@ -74,9 +76,9 @@ pub struct Invoice {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum InvoiceState {
-    /// The month is not over.
+    /// The month is not over, or not all of it is written down yet.
     Open,
-    /// It is.
+    /// It is, and does not change any more.
     Final,
 }
 
@@ -108,7 +110,7 @@ pub struct DayShare {
 impl Invoice {
     /// The invoice for this.
     pub fn new(billing: &Billing<'_>) -> Self {
-        let Billing { account_id, account_name, period, plan, issued, by_worker, by_day } = *billing;
+        let Billing { account_id, account_name, period, plan, issued, is_closed, by_worker, by_day } = *billing;
         let mut usage = Totals::default();
         by_worker.values().for_each(|totals| usage.add_all(totals));
         let charge = plan.charge(&usage);
@@ -133,7 +135,7 @@ impl Invoice {
             plan_title: plan.title.clone(),
             currency: plan.currency.clone(),
             issued: issued.to_offset(UtcOffset::UTC).truncate_to_second(),
-            state: if period.is_over(issued) { InvoiceState::Final } else { InvoiceState::Open },
+            state: if is_closed && period.is_over(issued) { InvoiceState::Final } else { InvoiceState::Open },
             by_worker: workers.collect(),
             by_day: days.collect(),
             total: charge.total,

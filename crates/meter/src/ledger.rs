@@ -102,6 +102,8 @@ struct Journal {
     /// Its length in bytes, and the seal of its last frame.
     length: u64,
     last: Seal,
+    /// Whether something may be behind that.
+    is_dirty: bool,
     begun: Instant,
     /// The last batch of each process.
     taken: HashMap<uuid::Uuid, u64>,
@@ -120,7 +122,7 @@ impl Ledger {
         let next = journals.last().map_or(1, |(number, _)| number + 1);
         let ledger = Self {
             folder: folder.to_owned(),
-            journal: Mutex::new(Journal::begin(folder, next, HashMap::new())?),
+            journal: Mutex::new(Journal::begin(folder, next)?),
             moving: RwLock::new(()),
         };
         for (number, path) in journals {
@@ -154,7 +156,8 @@ impl Ledger {
         Ok(true)
     }
 
-    /// Closes the journal if it is large or old, and moves its batches to their days. Gives whether it was. Others may write and read meanwhile.
+    /// Closes the journal if it is large or old, and moves its batches to their days, and those of journals of which that failed before. Gives
+    /// whether it was closed. Others may write and read meanwhile.
     ///
     /// # Errors
     /// When a file cannot be written. Nothing is lost then: it is finished the next time, or when the ledger is opened.
@@ -163,7 +166,7 @@ impl Ledger {
             journal.length >= LARGEST_JOURNAL || (journal.length > 0 && journal.begun.elapsed() >= OLDEST_JOURNAL)
         };
         if !is_due(&self.journal()) {
-            return Ok(false);
+            return self.settle_closed().map(|()| false);
         }
         self.close_journal()?;
         Ok(true)
@@ -176,12 +179,20 @@ impl Ledger {
     pub fn close_journal(&self) -> LedgerResult<()> {
         {
             let mut journal = self.journal();
-            let next = Journal::begin(&self.folder, journal.number + 1, std::mem::take(&mut journal.taken))?;
-            *journal = next;
+            // What was begun before, and could not be used, has a number as well.
+            let last = journals(&self.folder)?.last().map_or(journal.number, |(number, _)| *number);
+            let next = Journal::begin(&self.folder, last.max(journal.number) + 1)?;
+            let taken = std::mem::take(&mut journal.taken);
+            *journal = Journal { taken, ..next };
         }
+        self.settle_closed()
+    }
+
+    /// Moves the batches of all journals that are closed to their days.
+    fn settle_closed(&self) -> LedgerResult<()> {
         let current = self.journal().number;
         for (number, path) in journals(&self.folder)? {
-            if number != current {
+            if number < current {
                 self.settle(number, &path)?;
             }
         }
@@ -248,18 +259,22 @@ impl Ledger {
 }
 
 impl Journal {
-    fn begin(folder: &Path, number: u64, taken: HashMap<uuid::Uuid, u64>) -> LedgerResult<Self> {
+    fn begin(folder: &Path, number: u64) -> LedgerResult<Self> {
         let path = folder.join(format!("{JOURNAL}{number:08}"));
         let file = OpenOptions::new().create_new(true).append(true).open(&path).map_err(LedgerError::at(&path))?;
         let head_path = folder.join(HEAD);
         let head = OpenOptions::new().create(true).truncate(false).write(true).open(&head_path);
         let head = head.map_err(LedgerError::at(&head_path))?;
         sync_folder(folder)?;
-        let journal = Self { number, path, file, length: 0, last: FIRST, begun: Instant::now(), taken, head };
-        Ok(journal)
+        let (begun, taken) = (Instant::now(), HashMap::new());
+        Ok(Self { number, path, file, length: 0, last: FIRST, is_dirty: false, begun, taken, head })
     }
 
     fn append(&mut self, holds: &[u8]) -> io::Result<()> {
+        if self.is_dirty {
+            self.file.set_len(self.length)?;
+        }
+        self.is_dirty = true;
         let written = frame::write(&mut self.file, &self.last, holds).and_then(|written| {
             self.file.sync_data()?;
             Ok(written)
@@ -268,12 +283,13 @@ impl Journal {
             Ok((last, length)) => {
                 self.last = last;
                 self.length += length;
+                self.is_dirty = false;
                 self.tell_head();
                 Ok(())
             }
             Err(error) => {
-                // What is there of it must not come before the next one.
-                self.file.set_len(self.length)?;
+                // What is there of it must not come before the next one. If it cannot go now, it goes then.
+                self.is_dirty = self.file.set_len(self.length).is_err();
                 Err(error)
             }
         }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
-use time::{Date, OffsetDateTime};
+use time::{Date, Duration, OffsetDateTime};
 
 /// One month of one year. It prints as "2026-07".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,6 +32,17 @@ impl Month {
     /// The year.
     pub fn year(self) -> i32 {
         self.year
+    }
+
+    /// When it begins.
+    pub fn begins(self) -> OffsetDateTime {
+        let first = Date::from_calendar_date(self.year, self.month, 1).unwrap_or(Date::MIN);
+        first.midnight().assume_utc()
+    }
+
+    /// When it is over: the beginning of the next one.
+    pub fn ends(self) -> OffsetDateTime {
+        self.begins().saturating_add(Duration::days(self.days().into()))
     }
 
     /// Its number in the year: 1 to 12.
@@ -120,6 +131,7 @@ mod tests {
             (datetime!(2027-01-01 0:00 UTC), true),
         ] {
             assert_eq!(month.is_over(moment), is_over, "{moment}");
+            assert_eq!(moment >= month.ends(), is_over, "{moment}");
         }
     }
 }

@@ -1,10 +1,12 @@
 //! Counting: a few atomic adds for each event, and from time to time what was added since.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
 
 use skep_worker::{Outcome, Used};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::latency::Latencies;
@@ -12,6 +14,10 @@ use crate::{Batch, Counted, Entry, Kind, Latency, Usage};
 
 /// Entries in one batch: what is more comes with the next one.
 const MOST_ENTRIES: usize = 20_000;
+/// Batches that wait for somebody to take them, at most: more than two weeks of hours.
+const MOST_BATCHES: usize = 400;
+/// Seconds of what bills are made of at least: days, months, and what is exported.
+const HOUR: i64 = 3600;
 
 /// One event.
 #[derive(Clone, Copy, Debug)]
@@ -130,9 +136,27 @@ impl Tally {
 #[derive(Debug)]
 pub struct Meter {
     process: Uuid,
+    /// The same process, for what is shown and not billed.
+    shows: Uuid,
     tallies: Mutex<HashMap<Uuid, Told>>,
-    /// The batch that was made last, until it is known to have arrived.
-    pending: Mutex<(u64, Option<Counted>)>,
+    pending: Mutex<Pending>,
+}
+
+/// What was counted, and is not known to have arrived.
+#[derive(Debug, Default)]
+struct Pending {
+    /// The number of the batch that was made last.
+    number: u64,
+    /// The oldest first, with the moments that they are of.
+    batches: VecDeque<(Counted, Instant)>,
+    /// What was counted since the last of them and shown already: the next one.
+    shown: Vec<Entry>,
+    /// Where in that something is.
+    places: HashMap<(Uuid, Kind, Outcome), usize>,
+    /// How often something was shown.
+    times: u64,
+    /// When it was last looked for something to tell, and in which hour since 1970 that was.
+    looked: Option<(i64, Instant)>,
 }
 
 /// A tally, and what of it is in batches.
@@ -144,7 +168,7 @@ struct Told {
 
 impl Default for Meter {
     fn default() -> Self {
-        Self { process: Uuid::new_v4(), tallies: Mutex::default(), pending: Mutex::new((0, None)) }
+        Self { process: Uuid::new_v4(), shows: Uuid::new_v4(), tallies: Mutex::default(), pending: Mutex::default() }
     }
 }
 
@@ -161,27 +185,63 @@ impl Meter {
         Arc::clone(&told.tally)
     }
 
-    /// What is to be told: the batch that was made last, if nobody has said that it arrived, or what was counted since. Nothing if
-    /// nothing was. There is one batch under way at a time, so that none is counted twice and none is missing.
+    /// What is to be told: the oldest batch of which nobody has said that it arrived, or what was counted since. Nothing if nothing was. The next one
+    /// follows when that has arrived, so that none is counted twice and none is missing.
+    ///
+    /// Who cannot tell for long keeps what each hour had for itself, so that it can be billed to the hour, day and month in which it happened: within
+    /// the time between two calls of this.
     pub fn batch(&self) -> Option<Counted> {
+        self.batch_at(OffsetDateTime::now_utc(), Instant::now())
+    }
+
+    fn batch_at(&self, now: OffsetDateTime, at: Instant) -> Option<Counted> {
         let mut pending = lock(&self.pending);
-        let (number, counted) = &mut *pending;
-        if counted.is_none() {
-            let (entries, latencies): (Vec<_>, Vec<_>) = self.since().into_iter().unzip();
-            if entries.is_empty() {
-                return None;
-            }
-            *number += 1;
-            *counted = Some(Counted { batch: Batch { process: self.process, number: *number, entries }, latencies });
+        let hour = now.unix_timestamp().div_euclid(HOUR);
+        let (before, since) = pending.looked.replace((hour, at)).unwrap_or((hour, at));
+        let is_over = before != hour;
+        let of = if is_over { since } else { at };
+        if is_over && pending.batches.len() < MOST_BATCHES {
+            pending.close(self.process, of);
+            while self.cut(&mut pending, of) {}
+        } else if pending.batches.is_empty() && !pending.close(self.process, of) {
+            self.cut(&mut pending, of);
         }
-        counted.clone()
+        let (counted, of) = pending.batches.front()?;
+        let age_ms = whole(at.saturating_duration_since(*of).as_millis());
+        Some(Counted { age_ms, ..counted.clone() })
+    }
+
+    /// Makes a batch of what was counted since. Gives whether there is more.
+    fn cut(&self, pending: &mut Pending, of: Instant) -> bool {
+        let (entries, latencies): (Vec<_>, Vec<_>) = self.since().into_iter().unzip();
+        let is_more = entries.len() >= MOST_ENTRIES;
+        if !entries.is_empty() {
+            pending.push(self.process, entries, latencies, of);
+        }
+        is_more
+    }
+
+    /// What was counted since this or [`Self::batch`] was called, while a batch waits to be taken: to show how Workers do, and not to be billed, as
+    /// it comes with a batch later. Nothing if nothing was, or if no batch waits.
+    pub fn meanwhile(&self) -> Option<Counted> {
+        let mut pending = lock(&self.pending);
+        if pending.batches.is_empty() || pending.shown.len() >= MOST_ENTRIES {
+            return None;
+        }
+        let (entries, latencies): (Vec<_>, Vec<_>) = self.since().into_iter().unzip();
+        if entries.is_empty() {
+            return None;
+        }
+        entries.iter().for_each(|entry| pending.show(entry));
+        pending.times += 1;
+        Some(Counted { batch: Batch { process: self.shows, number: pending.times, entries }, latencies, age_ms: 0 })
     }
 
     /// The batch of this number has arrived.
     pub fn arrived(&self, number: u64) {
         let mut pending = lock(&self.pending);
-        if pending.1.as_ref().is_some_and(|counted| counted.batch.number == number) {
-            pending.1 = None;
+        if pending.batches.front().is_some_and(|(counted, _)| counted.batch.number == number) {
+            pending.batches.pop_front();
         }
     }
 
@@ -200,6 +260,36 @@ impl Meter {
             is_used || entries.len() > before
         });
         entries
+    }
+}
+
+impl Pending {
+    fn push(&mut self, process: Uuid, entries: Vec<Entry>, latencies: Vec<Latency>, of: Instant) {
+        self.number += 1;
+        let batch = Batch { process, number: self.number, entries };
+        self.batches.push_back((Counted { batch, latencies, age_ms: 0 }, of));
+    }
+
+    /// Adds to what was shown.
+    fn show(&mut self, entry: &Entry) {
+        let Self { shown, places, .. } = self;
+        let place = *places.entry((entry.version, entry.kind, entry.outcome)).or_insert_with(|| {
+            shown.push(Entry { usage: Usage::default(), ..entry.clone() });
+            shown.len() - 1
+        });
+        shown[place].usage += entry.usage;
+    }
+
+    /// Makes a batch of what was shown. Gives whether there was something.
+    fn close(&mut self, process: Uuid, of: Instant) -> bool {
+        self.places.clear();
+        let entries = std::mem::take(&mut self.shown);
+        let is_something = !entries.is_empty();
+        if is_something {
+            // How long that took is known.
+            self.push(process, entries, Vec::new(), of);
+        }
+        is_something
     }
 }
 

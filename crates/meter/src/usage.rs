@@ -135,6 +135,8 @@ pub struct Batch {
 pub struct Counted {
     /// What is billed.
     pub batch: Batch,
-    /// How long the events of each of its entries took, in the same order.
+    /// How long the events of each of its entries took, in the same order. Nothing if that was told before.
     pub latencies: Vec<Latency>,
+    /// How long ago it was counted, in milliseconds, when it is told: it is billed to that moment.
+    pub age_ms: u64,
 }

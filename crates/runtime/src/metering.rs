@@ -46,6 +46,9 @@ impl Metering {
         let Some(counted) = self.meter.batch() else { return true };
         if self.supervisor.call::<()>("metered", &counted).await.is_ok() {
             self.meter.arrived(counted.batch.number);
+        } else if let Some(more) = self.meter.meanwhile() {
+            // How Workers do is seen all the same. What gets lost of that is billed.
+            drop(self.supervisor.call::<()>("doing", &more).await);
         }
         false
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use http::StatusCode;
 use skep_exchange::{Body, Request, Response};
@@ -60,6 +61,13 @@ impl Calls {
                 answer(body, see).await
             }
             "metered" => answer(body, async |counted| self.counted(counted).await).await,
+            "doing" => {
+                let see = async |counted| {
+                    self.series.take(&counted);
+                    Ok(())
+                };
+                answer(body, see).await
+            }
             _ => {
                 let mut response = Response::new(Body::full("there is no such call"));
                 *response.status_mut() = StatusCode::NOT_FOUND;
@@ -78,7 +86,7 @@ impl Calls {
     /// Takes what was counted. How Workers do is seen also while nothing can be written down.
     async fn counted(&self, counted: Counted) -> Result<(), String> {
         self.series.take(&counted);
-        self.metering.take(counted.batch).await
+        self.metering.take(counted.batch, Duration::from_millis(counted.age_ms)).await
     }
 
     fn see(&self, events: Vec<Seen>) {

@@ -16,6 +16,7 @@ use skep_outbound::{AddressPolicy, Client};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 
 use crate::Tell;
 
@@ -27,6 +28,11 @@ const EXPORTED: &str = "exported";
 const LOOK: Duration = Duration::from_secs(30);
 /// Hours that are exported at most after the platform was stopped: Stripe takes nothing older.
 const MOST_HOURS: i64 = 34 * 24;
+
+/// How long it is waited before an alert is written again that could not be.
+const AGAIN: Duration = Duration::from_secs(5);
+/// Alerts that wait in memory, at most, as long as they cannot be written down.
+const MOST_KEPT: usize = 1000;
 
 /// Where alerts and usage go, as the settings say it.
 #[derive(Clone, Debug, Default)]
@@ -66,6 +72,15 @@ pub(crate) struct Delivery {
     exports: bool,
     folder: PathBuf,
     tell: Tell,
+    /// Those of alerts that wait in memory.
+    places: Arc<Semaphore>,
+}
+
+/// An alert, and who has it not in his queue yet.
+#[derive(Clone)]
+pub(crate) struct Parcel {
+    alert: Alert,
+    left: Vec<String>,
 }
 
 impl Delivery {
@@ -83,25 +98,68 @@ impl Delivery {
         let outbox = Arc::new(Outbox::open(&folder, limits)?);
         tokio::spawn(Arc::clone(&outbox).run(senders));
         let (alerts, exports) = (settings.alerts.clone(), !settings.exports.is_empty());
-        Ok(Arc::new(Self { outbox, alerts, exporter, exports, folder, tell }))
+        let places = Arc::new(Semaphore::new(MOST_KEPT));
+        Ok(Arc::new(Self { outbox, alerts, exporter, exports, folder, tell, places }))
     }
 
-    /// Tells people something. It is on the disk when this is done.
+    /// Tells people something. It is on the disk when this is done; if the disk takes nothing, it is kept in memory and tried again until it does.
     pub(crate) async fn alert(self: &Arc<Self>, alert: Alert) {
-        if self.alerts.is_empty() {
+        let mut parcel = self.parcel(alert);
+        let Err(error) = self.put(&mut parcel).await else { return };
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            (self.tell)(&format!("An alert is lost: {error}. Too many wait for room on the disk already"));
             return;
-        }
+        };
+        (self.tell)(&format!("An alert cannot be written down: {error}. It is told as soon as it can"));
         let delivery = Arc::clone(self);
-        let put = move || {
-            for destination in &delivery.alerts {
-                let item = Item { destination: destination.clone(), message: Message::Alert(alert.clone()) };
-                if let Err(error) = delivery.outbox.put(item) {
-                    (delivery.tell)(&format!("An alert for \"{destination}\" is lost: {error}"));
+        tokio::spawn(async move {
+            let _place = place;
+            loop {
+                tokio::time::sleep(AGAIN).await;
+                if delivery.put(&mut parcel).await.is_ok() {
+                    return;
                 }
             }
+        });
+    }
+
+    /// An alert for all who are told of alerts.
+    pub(crate) fn parcel(&self, alert: Alert) -> Parcel {
+        Parcel { alert, left: self.alerts.clone() }
+    }
+
+    /// Writes an alert down, which is then told. Done again, it goes on with whom it was not written down for.
+    ///
+    /// # Errors
+    /// When it cannot be now.
+    pub(crate) async fn put(self: &Arc<Self>, parcel: &mut Parcel) -> Result<(), String> {
+        if parcel.left.is_empty() {
+            return Ok(());
+        }
+        let (delivery, mut own) = (Arc::clone(self), parcel.clone());
+        let put = move || {
+            let mut failed = None;
+            own.left.retain(|destination| {
+                let item = Item { destination: destination.clone(), message: Message::Alert(own.alert.clone()) };
+                match delivery.outbox.put(item) {
+                    Ok(_) => false,
+                    // It would be no better later.
+                    Err(error @ (OutboxError::Item(_) | OutboxError::TooLarge { .. })) => {
+                        (delivery.tell)(&format!("An alert for \"{destination}\" is lost: {error}"));
+                        false
+                    }
+                    Err(error) => {
+                        failed = Some(error.to_string());
+                        true
+                    }
+                }
+            });
+            (own.left, failed)
         };
-        // It only fails when the platform stops.
-        drop(tokio::task::spawn_blocking(put).await);
+        let done = tokio::task::spawn_blocking(put).await;
+        let (left, failed) = done.map_err(|_| "the platform is stopping".to_owned())?;
+        parcel.left = left;
+        failed.map_or(Ok(()), Err)
     }
 
     /// What waits to be delivered, by destination.
@@ -109,8 +167,8 @@ impl Delivery {
         self.outbox.waiting()
     }
 
-    /// Exports what was used in each hour that is over, for ever.
-    pub(crate) async fn export(self: Arc<Self>, ledger: Arc<Ledger>) {
+    /// Exports what was used in each hour that is over, for ever: those up to the moment that `settled` gives.
+    pub(crate) async fn export(self: Arc<Self>, ledger: Arc<Ledger>, settled: impl Fn() -> Option<OffsetDateTime>) {
         if !self.exports {
             return;
         }
@@ -118,9 +176,9 @@ impl Delivery {
         let mut told = false;
         loop {
             ticks.tick().await;
+            let Some(until) = settled() else { continue };
             let (delivery, ledger) = (Arc::clone(&self), Arc::clone(&ledger));
-            let exported =
-                tokio::task::spawn_blocking(move || delivery.export_hours(&ledger, OffsetDateTime::now_utc())).await;
+            let exported = tokio::task::spawn_blocking(move || delivery.export_hours(&ledger, until)).await;
             match exported {
                 Ok(Err(error)) if !told => {
                     told = true;

@@ -9,6 +9,7 @@
 mod calls;
 mod canary;
 mod certificates;
+mod clock;
 mod consumers;
 mod cron;
 mod delivery;
@@ -196,7 +197,8 @@ async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), Se
     });
     let delivery = Delivery::start(&settings.delivery, &settings.data_dir, Arc::clone(&tell))?;
     runtimes.tell_people(&delivery);
-    let metering = Metering::open(settings, store.clone(), Arc::clone(&runtimes), &delivery, &tell).await?;
+    let clock = clock::of_machine();
+    let metering = Metering::open(settings, store.clone(), Arc::clone(&runtimes), &delivery, &tell, clock).await?;
     let source = Arc::new(Stored(store.clone()));
     let on_demand = match &settings.acme {
         Some(acme) => Some(OnDemand::new(acme, settings, &directory, Arc::clone(&source), &tell)?),
@@ -291,7 +293,8 @@ async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), Se
     tokio::spawn(health.run());
     tokio::spawn(Arc::clone(&metering).tend());
     tokio::spawn(Arc::clone(&metering).look());
-    tokio::spawn(delivery.export(Arc::clone(metering.ledger())));
+    let (ledger, settled) = (Arc::clone(metering.ledger()), Arc::clone(&metering));
+    tokio::spawn(delivery.export(ledger, move || settled.settled()));
     tokio::spawn(unused::run(store.clone(), Arc::clone(&tell)));
     tokio::spawn(promote::run(store.clone(), eyes, changed, Arc::clone(&tell)));
     tokio::spawn(cron::run(Arc::clone(&runtimes), Arc::clone(&directory), store.clone(), Arc::clone(&tell)));

@@ -2,22 +2,25 @@
 
 mod accounts;
 mod bills;
+mod closing;
 mod health;
 mod plans;
+mod warnings;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use skep_deliver::{Alert, Severity};
 use skep_link::wire::Gate;
-use skep_meter::{Batch, Books, Ledger, LedgerError, Measure, MeasureKind, Minute, Month, Plan, Standing, Verdict};
-use skep_store::{Actor, Store};
+use skep_meter::{Batch, Books, Ledger, LedgerError, Minute, Month, Plan, Standing, Verdict};
+use skep_store::Store;
 use time::OffsetDateTime;
-use tokio::task::JoinHandle;
+use tokio::sync::RwLock;
 
+use crate::clock::Clock;
 use crate::delivery::Delivery;
 use crate::metering::accounts::Accounts;
+use crate::metering::warnings::{Told, Warning};
 use crate::runtimes::Runtimes;
 use crate::settings::Settings;
 use crate::{ServeError, Tell};
@@ -44,12 +47,19 @@ pub(crate) struct Metering {
     runtimes: Arc<Runtimes>,
     delivery: Arc<Delivery>,
     tell: Tell,
+    clock: Clock,
     plans: Vec<Plan>,
     /// The plan of accounts that have none.
     default: String,
     state: Mutex<State>,
     /// When it was told last that it cannot be written down. Nothing while it can.
     failing: Mutex<Option<Instant>>,
+    /// When it could not be written down the last time, by the clock.
+    failed: Mutex<Option<OffsetDateTime>>,
+    /// Months that are closed.
+    closed: Mutex<BTreeSet<Month>>,
+    /// Shared by those who write something down, held by who closes a month.
+    writing: RwLock<()>,
     counts: health::Counts,
 }
 
@@ -59,18 +69,7 @@ struct State {
     accounts: Accounts,
     /// Verdicts that processes were told, by account.
     standing: HashMap<String, Standing>,
-    /// The highest percentage that was warned of, by account, kind of limit, Worker, and [`of`].
-    warned: HashMap<(String, MeasureKind, Option<String>, String), u8>,
-}
-
-/// A limit that is near, or reached.
-struct Warning {
-    account: String,
-    worker: Option<String>,
-    percent: u8,
-    text: String,
-    /// What it is the same as.
-    key: String,
+    told: Told,
 }
 
 impl Metering {
@@ -84,32 +83,43 @@ impl Metering {
         runtimes: Arc<Runtimes>,
         delivery: &Arc<Delivery>,
         tell: &Tell,
+        clock: Clock,
     ) -> Result<Arc<Self>, ServeError> {
         let plans = plans::read(settings.plans.as_deref(), &settings.plan)?;
         let folder = settings.data_dir.join(FOLDER);
+        let months = store.invoiced_months().await?;
+        let closed: BTreeSet<Month> = months.iter().filter_map(|month| month.parse().ok()).collect();
+        let now = clock();
         let opened = tokio::task::spawn_blocking(move || -> Result<_, LedgerError> {
             let ledger = Ledger::open(&folder)?;
-            let mut books = Books::default();
-            let today = OffsetDateTime::now_utc().date();
-            // The day before is another month's on the first.
-            let first = today.replace_day(1).unwrap_or(today).previous_day().unwrap_or(today);
-            ledger.read(first, today, |minute, entry| books.add(minute, entry))?;
-            Ok((ledger, books))
+            let (mut books, mut last) = (Books::default(), HashMap::new());
+            // The month before as well, for a clock that is set back, and the one after it for one that was.
+            let this = Month::at(now);
+            let first = Month::at(this.begins() - time::Duration::DAY).begins();
+            ledger.read(first.date(), Month::at(this.ends()).ends().date(), |minute, entry| {
+                books.add(minute, entry);
+                see_last(&mut last, minute, &entry.account);
+            })?;
+            Ok((ledger, books, last))
         });
-        let (ledger, books) = opened.await.map_err(std::io::Error::other)??;
+        let (ledger, books, last) = opened.await.map_err(std::io::Error::other)??;
         let metering = Arc::new(Self {
             ledger: Arc::new(ledger),
             store,
             runtimes,
             delivery: Arc::clone(delivery),
             tell: Arc::clone(tell),
+            clock,
             plans,
             default: settings.plan.clone(),
             state: Mutex::new(State { books, ..State::default() }),
             failing: Mutex::default(),
+            failed: Mutex::default(),
+            closed: Mutex::new(closed),
+            writing: RwLock::default(),
             counts: health::Counts::new(settings.data_dir.join(FOLDER)),
         });
-        metering.read_agreements().await?;
+        metering.read_agreements(last).await?;
         Ok(metering)
     }
 
@@ -122,14 +132,16 @@ impl Metering {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes down what a process has used. It is on the disk when this is done. If it fails, the process comes with the same again.
-    pub(crate) async fn take(self: &Arc<Self>, batch: Batch) -> Result<(), String> {
-        let now = OffsetDateTime::now_utc();
-        let batch = Arc::new(batch);
+    /// Writes down what a process has used, and counted so long ago. It is on the disk when this is done. If it fails, the process comes with the
+    /// same again.
+    pub(crate) async fn take(self: &Arc<Self>, batch: Batch, age: Duration) -> Result<(), String> {
+        let writing = self.writing.read().await;
+        let (at, batch) = (self.billed_at(age), Arc::new(batch));
         let written = {
             let batch = Arc::clone(&batch);
-            self.with_ledger(move |ledger| ledger.append(now, &batch)).await
+            self.with_ledger(move |ledger| ledger.append(at, &batch)).await
         };
+        drop(writing);
         self.note(written.as_ref().err());
         if !written? {
             return Ok(());
@@ -137,11 +149,11 @@ impl Metering {
         self.counts.taken();
         let accounts: BTreeSet<&str> = batch.entries.iter().map(|entry| &*entry.account).collect();
         let mut state = self.state();
-        let minute = Minute::of(now);
+        let (minute, now) = (Minute::of(at), self.now());
         batch.entries.iter().for_each(|entry| state.books.add(minute, entry));
         let warnings = accounts.into_iter().flat_map(|account| self.judge(&mut state, account, now)).collect();
         drop(state);
-        drop(self.warn(warnings));
+        self.warn(warnings);
         Ok(())
     }
 
@@ -169,22 +181,7 @@ impl Metering {
                 self.runtimes.limit(account, Some(worker), is.map(gate).as_ref());
             }
         }
-        let mut warnings = Vec::new();
-        for measure in &standing.measures {
-            let reached = plan.warn.iter().copied().filter(|percent| u64::from(*percent) <= measure.percent).max();
-            let key = (account.to_owned(), measure.what, measure.worker.clone(), of(measure));
-            if let Some(percent) = reached
-                && state.warned.get(&key).is_none_or(|warned| *warned < percent)
-            {
-                // Days and months that are over are no matter.
-                let is_same = |other: &(String, MeasureKind, Option<String>, String)| {
-                    (&other.0, other.1, &other.2) == (&key.0, key.1, &key.2)
-                };
-                state.warned.retain(|other, _| !is_same(other) || other.3 == key.3);
-                state.warned.insert(key, percent);
-                warnings.push(Warning::new(account, percent, measure));
-            }
-        }
+        let warnings = self.reached(state, account, &standing, now);
         match standing.account.is_none() && standing.workers.is_empty() {
             true => state.standing.remove(account),
             false => state.standing.insert(account.to_owned(), standing),
@@ -192,29 +189,11 @@ impl Metering {
         warnings
     }
 
-    /// Tells who owns an account, and who runs the platform, that a limit is near. What is given is done when that is on the disk.
-    fn warn(self: &Arc<Self>, warnings: Vec<Warning>) -> Option<JoinHandle<()>> {
-        if warnings.is_empty() {
-            return None;
-        }
-        let metering = Arc::clone(self);
-        Some(tokio::spawn(async move {
-            for warning in warnings {
-                metering.delivery.alert(warning.alert()).await;
-                let Warning { account, worker, percent, text, .. } = warning;
-                (metering.tell)(&format!("Account {account}: {text}"));
-                let target = worker.as_deref().unwrap_or(&account);
-                let detail = serde_json::json!({ "percent": percent, "message": text });
-                let actor = Actor::platform(&*account, "meter");
-                if let Err(error) = metering.store.note(&actor, "usage.warning", target, &detail).await {
-                    (metering.tell)(&format!("The audit log cannot be written: {error}"));
-                }
-            }
-        }))
-    }
-
     /// Tells whoever runs the platform when usage cannot be written down, and when it can again.
     fn note(&self, error: Option<&String>) {
+        if error.is_some() {
+            *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some((self.clock)());
+        }
         let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
         match (error, *failing) {
             (None, None) => {}
@@ -264,10 +243,11 @@ impl Metering {
             if let Err(error) = self.with_ledger(Ledger::tend).await {
                 self.note(Some(&error));
             }
-            let month = Month::at(OffsetDateTime::now_utc());
+            let month = Month::at(self.now());
             if invoiced != Some(month) {
                 match self.invoice_month_before(month).await {
-                    Ok(()) => invoiced = Some(month),
+                    Ok(true) => invoiced = Some(month),
+                    Ok(false) => {}
                     Err(error) => (self.tell)(&format!("Invoices cannot be made: {error}")),
                 }
             }
@@ -281,37 +261,21 @@ impl Metering {
             ticks.tick().await;
             let mut state = self.state();
             let accounts: Vec<String> = state.standing.keys().cloned().collect();
-            let now = OffsetDateTime::now_utc();
+            let now = self.now();
             let warnings = accounts.iter().flat_map(|account| self.judge(&mut state, account, now)).collect();
             drop(state);
-            drop(self.warn(warnings));
+            self.warn(warnings);
         }
     }
 }
 
-/// Which limit of which day or month: one that is changed is another one.
-fn of(measure: &Measure) -> String {
-    format!("{}/{}", measure.period, measure.allowed)
-}
-
-impl Warning {
-    fn new(account: &str, percent: u8, measure: &Measure) -> Self {
-        let worker = measure.worker.clone();
-        let whose = worker.as_deref().unwrap_or_default();
-        let key = format!("usage.limit/{account}/{whose}/{:?}/{}/{percent}", measure.what, of(measure));
-        Self { account: account.to_owned(), worker, percent, text: measure.warning(), key }
-    }
-
-    fn alert(&self) -> Alert {
-        Alert {
-            kind: "usage.limit".to_owned(),
-            severity: if self.percent >= 100 { Severity::Critical } else { Severity::Warning },
-            account: Some(self.account.clone()),
-            worker: self.worker.clone(),
-            title: format!("{} % of a limit is used", self.percent),
-            text: self.text.clone(),
-            at: OffsetDateTime::now_utc(),
-            key: self.key.clone(),
-        }
+/// Notes when an account last used something.
+fn see_last(last: &mut HashMap<String, Minute>, minute: Minute, account: &str) {
+    match last.get_mut(account) {
+        Some(known) => *known = (*known).max(minute),
+        None => drop(last.insert(account.to_owned(), minute)),
     }
 }
+
+#[cfg(test)]
+mod tests;

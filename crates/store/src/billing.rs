@@ -132,6 +132,15 @@ impl Store {
         row.map(invoice).transpose()
     }
 
+    /// The months of which there are final invoices.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn invoiced_months(&self) -> StoreResult<Vec<String>> {
+        let rows = sqlx::query("SELECT DISTINCT month FROM invoices").fetch_all(self.readers()).await?;
+        rows.iter().map(|row| Ok(row.try_get("month")?)).collect()
+    }
+
     /// Keeps a final invoice. One that is there already stays, and is given.
     ///
     /// # Errors
@@ -190,5 +199,6 @@ mod tests {
         let second = store.keep_invoice(&account, "2026-11", invoice("6.00")).await.expect("kept");
         assert_eq!((first.csv.as_str(), second.csv.as_str()), ("5.00", "5.00"));
         assert_eq!(store.invoice(&account, "2026-10").await.expect("read"), None);
+        assert_eq!(store.invoiced_months().await.expect("read"), ["2026-11"]);
     }
 }

@@ -28,6 +28,7 @@ const SCHEMAS: &[&str] = &[
     include_str!("billing.sql"),
     include_str!("nodes.sql"),
     include_str!("sessions.sql"),
+    include_str!("warnings.sql"),
 ];
 
 /// The store. Cheap to clone.

@@ -35,6 +35,7 @@ mod tokens;
 mod unused;
 mod uses;
 mod versions;
+mod warnings;
 mod workers;
 
 pub use accounts::{Account, Member};
@@ -63,4 +64,5 @@ pub use versions::{
     Annotations, AssetsRecord, BindingRecord, Content, Deployment, ModuleKind, NewDeployment, NewVersion, StoredModule,
     VersionRecord,
 };
+pub use warnings::UsageWarning;
 pub use workers::{Committed, Upload, WorkerRecord, WorkerSettings};

@@ -29,6 +29,7 @@ fn invoice(plan: &str, issued: OffsetDateTime, workers: &[(&str, Totals)], days:
         period: period(),
         plan: Plan::named(plan).expect("a plan"),
         issued,
+        is_closed: true,
         by_worker: &by_worker,
         by_day: &by_day,
     })
@@ -184,7 +185,7 @@ proptest! {
             (1..).zip(&used).map(|(day, used)| (date!(2026 - 06 - 30) + time::Duration::days(day), totals(used.0, used.1, used.2))).collect();
         for plan in Plan::shipped() {
             let issued = datetime!(2026-08-01 0:00 UTC);
-            let billing = Billing { account_id: "a", account_name: "A", period: period(), plan, issued, by_worker: &by_worker, by_day: &by_day };
+            let billing = Billing { account_id: "a", account_name: "A", period: period(), plan, issued, is_closed: true, by_worker: &by_worker, by_day: &by_day };
             let invoice = Invoice::new(&billing);
             prop_assert_eq!(invoice.by_worker.iter().map(|share| share.amount).sum::<Decimal>(), invoice.total);
             prop_assert_eq!(invoice.by_day.iter().map(|share| share.amount).sum::<Decimal>(), invoice.total);

@@ -107,7 +107,11 @@ pub(super) fn add(folder: &Path, date: Date, journal: Seal, batches: &[(Minute, 
     }
     let last = frames.last_seal();
     if is_there {
-        return Ok(());
+        // The disk may have been full when its length was to be told.
+        return match known < bytes.len() as u64 && end == bytes.len() {
+            true => tell(folder, name, bytes.len() as u64, &last),
+            false => Ok(()),
+        };
     }
     let at = || LedgerError::at(&path);
     if (bytes.len() as u64) < known {
@@ -118,8 +122,8 @@ pub(super) fn add(folder: &Path, date: Date, journal: Seal, batches: &[(Minute, 
     let holds = Settled::of(journal, batches).pack().map_err(at())?;
     let mut file = OpenOptions::new().create(true).append(true).open(&path).map_err(at())?;
     file.set_len(end as u64).map_err(at())?;
-    let (seal, length) = frame::write(&mut file, &last, &holds).map_err(at())?;
-    file.sync_data().map_err(at())?;
+    let written = frame::write(&mut file, &last, &holds).and_then(|written| file.sync_data().map(|()| written));
+    let (seal, length) = written.inspect_err(|_| drop(file.set_len(end as u64))).map_err(at())?;
     tell(folder, name, end as u64 + length, &seal)
 }
 

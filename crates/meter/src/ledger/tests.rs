@@ -239,3 +239,33 @@ fn a_disk_that_takes_nothing_is_told_and_nothing_is_half_there() {
     assert!(ledger.append(NOON, &batch(1, 2, 1)).expect("it is taken when it comes again"));
     assert_eq!((total(&ledger), damages(folder.path())), (4, Vec::new()));
 }
+
+#[test]
+fn a_journal_that_was_begun_and_never_used_is_in_nobodys_way() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ledger = Ledger::open(folder.path()).expect("opened");
+    assert!(ledger.append(NOON, &batch(1, 1, 1)).expect("written"));
+    // The disk was full when it had its name, and nothing more.
+    fs::write(folder.path().join("journal-00000002"), "").expect("written");
+    ledger.close_journal().expect("closed");
+    assert!(!ledger.append(NOON, &batch(1, 1, 1)).expect("read"), "it was taken");
+    assert_eq!((files(folder.path(), "journal-").len(), total(&ledger)), (1, 2));
+    assert_eq!(damages(folder.path()), Vec::<String>::new());
+}
+
+#[test]
+fn what_could_not_be_moved_to_its_day_is_moved_later() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ledger = Ledger::open(folder.path()).expect("opened");
+    assert!(ledger.append(NOON, &batch(1, 1, 1)).expect("written"));
+    // Nothing can be written there.
+    let day = folder.path().join(super::day::name(NOON.date()));
+    fs::create_dir(&day).expect("a folder");
+    ledger.close_journal().expect_err("it cannot be written");
+    assert!(!ledger.append(NOON, &batch(1, 1, 1)).expect("read"), "it was taken");
+    fs::remove_dir(&day).expect("removed");
+    assert_eq!(total(&ledger), 2);
+    assert!(!ledger.tend().expect("moved"), "the new one is young");
+    assert_eq!((files(folder.path(), "journal-").len(), total(&ledger)), (1, 2));
+    assert_eq!(damages(folder.path()), Vec::<String>::new());
+}

@@ -1,9 +1,11 @@
 //! What is counted is told, and told once.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use skep_worker::{Outcome, Used};
+use time::OffsetDateTime;
+use time::macros::datetime;
 use uuid::Uuid;
 
 use super::{Event, Meter};
@@ -54,7 +56,7 @@ fn what_was_counted_is_told_once() {
     );
     // Nobody has said that it arrived: what comes meanwhile waits.
     tally.count(&event(Kind::Fetch, Outcome::Ok));
-    assert_eq!(meter.batch(), Some(first));
+    assert_eq!(meter.batch().map(|again| again.batch), Some(first.batch));
     // Of another batch nothing is known.
     meter.arrived(7);
     assert_eq!(meter.batch().expect("still the same").batch.number, 1);
@@ -63,6 +65,73 @@ fn what_was_counted_is_told_once() {
     assert_eq!((second.number, second.entries[0].usage.requests), (2, 1));
     meter.arrived(2);
     assert_eq!(meter.batch(), None);
+}
+
+#[test]
+fn what_nobody_takes_over_the_end_of_a_month_stays_in_its_hour() {
+    let meter = Meter::default();
+    let tally = meter.tally("account", "worker", Uuid::nil());
+    let (begun, instant) = (datetime!(2026-11-30 22:59:59 UTC), Instant::now());
+    let look = |at: OffsetDateTime| {
+        let passed = Duration::try_from(at - begun).expect("it comes later");
+        meter.batch_at(at, instant + passed).map(|told| {
+            let requests: u64 = told.batch.entries.iter().map(|entry| entry.usage.requests).sum();
+            (told.batch.number, requests, at - Duration::from_millis(told.age_ms))
+        })
+    };
+    let count = |events: usize| (0..events).for_each(|_| tally.count(&event(Kind::Fetch, Outcome::Ok)));
+    count(1);
+    assert_eq!(look(begun), Some((1, 1, begun)));
+    // Nobody takes it, for hours. What comes is kept, by hours.
+    count(2);
+    for (at, events) in [
+        (datetime!(2026-11-30 23:00:00.2 UTC), 3),
+        (datetime!(2026-11-30 23:30 UTC), 4),
+        (datetime!(2026-11-30 23:59:59.8 UTC), 0),
+        (datetime!(2026-12-01 0:00:00.3 UTC), 5),
+    ] {
+        assert_eq!(look(at), Some((1, 1, begun)));
+        count(events);
+    }
+    let then = datetime!(2026-12-01 0:10 UTC);
+    let mut told = Vec::new();
+    while let Some((number, requests, at)) = look(then) {
+        told.push((number, requests, at));
+        meter.arrived(number);
+    }
+    assert_eq!(told, [(1, 1, begun), (2, 2, begun), (3, 7, datetime!(2026-11-30 23:59:59.8 UTC)), (4, 5, then)]);
+}
+
+#[test]
+fn what_nobody_takes_is_shown_and_billed_once() {
+    let meter = Meter::default();
+    let tally = meter.tally("account", "worker", Uuid::nil());
+    let count = |events: usize| (0..events).for_each(|_| tally.count(&event(Kind::Fetch, Outcome::Ok)));
+    let of = |counted: &Counted| {
+        let requests: u64 = counted.batch.entries.iter().map(|entry| entry.usage.requests).sum();
+        let seen: u64 = counted.latencies.iter().map(crate::Latency::events).sum();
+        (counted.batch.number, requests, seen)
+    };
+    assert_eq!(meter.meanwhile(), None);
+    count(1);
+    assert_eq!(meter.meanwhile(), None, "the batch shows it");
+    let first = meter.batch().expect("a batch");
+    let mut shown = Vec::new();
+    for events in [2, 0, 3] {
+        count(events);
+        shown.extend(meter.meanwhile());
+    }
+    assert_eq!(shown.iter().map(of).collect::<Vec<_>>(), [(1, 2, 2), (2, 3, 3)]);
+    assert_eq!(shown[0].batch.process, shown[1].batch.process);
+    assert_ne!(shown[0].batch.process, first.batch.process);
+    count(4);
+    let mut told = Vec::new();
+    while let Some(counted) = meter.batch() {
+        told.push(of(&counted));
+        meter.arrived(counted.batch.number);
+    }
+    // All of it is billed, and nothing is shown twice.
+    assert_eq!(told, [(1, 1, 1), (2, 5, 0), (3, 4, 4)]);
 }
 
 #[test]

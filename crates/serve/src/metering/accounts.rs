@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use skep_meter::{Plan, Terms};
+use skep_meter::{Minute, Plan, Terms};
 use skep_store::{Agreement, StoreError, Timestamp};
-use time::OffsetDateTime;
 
 use crate::metering::Metering;
 
@@ -40,8 +39,9 @@ impl Metering {
         name.and_then(named).or_else(|| named(&self.default)).unwrap_or(&self.plans[0])
     }
 
-    /// Reads what every account has agreed to, and judges all. What they have reached before was told before.
-    pub(super) async fn read_agreements(&self) -> Result<(), StoreError> {
+    /// Reads what every account has agreed to, and judges all. `last` is when each last used something: what was reached and never told, as the
+    /// platform was killed before, is told now.
+    pub(super) async fn read_agreements(self: &Arc<Self>, last: HashMap<String, Minute>) -> Result<(), StoreError> {
         let agreements = self.store.agreements().await?;
         for agreement in &agreements {
             if let Some(plan) = &agreement.plan
@@ -53,28 +53,33 @@ impl Metering {
                 ));
             }
         }
-        let mut state = self.state();
-        agreements.into_iter().for_each(|agreement| state.accounts.set(agreement));
-        let accounts: Vec<String> = state.books.accounts().map(str::to_owned).collect();
-        for account in accounts {
-            drop(self.judge(&mut state, &account, OffsetDateTime::now_utc()));
+        let is_kept = self.read_told().await?;
+        let warnings = {
+            let mut state = self.state();
+            agreements.into_iter().for_each(|agreement| state.accounts.set(agreement));
+            let (now, mut warnings) = (self.now(), Vec::new());
+            for (account, last) in last {
+                warnings.extend(self.reached_before(&mut state, &account, last.begins(), now));
+                warnings.extend(self.judge(&mut state, &account, now));
+            }
+            warnings
+        };
+        match is_kept {
+            true => self.warn(warnings),
+            false => self.begin_to_warn(warnings).await?,
         }
         Ok(())
     }
 
-    /// Reads what an account has agreed to now. When this is done, those who run its Workers know what follows, and what people are to be told
-    /// is on the disk: a start takes it for told.
+    /// Reads what an account has agreed to now. When this is done, those who run its Workers know what follows.
     pub(super) async fn agreed(self: &Arc<Self>, account: &str) -> Result<(), StoreError> {
         if let Some(agreement) = self.store.agreement(account, Timestamp::MAX).await? {
             let warnings = {
                 let mut state = self.state();
                 state.accounts.set(agreement);
-                self.judge(&mut state, account, OffsetDateTime::now_utc())
+                self.judge(&mut state, account, self.now())
             };
-            if let Some(told) = self.warn(warnings) {
-                // It only fails when the platform stops.
-                drop(told.await);
-            }
+            self.warn(warnings);
         }
         self.runtimes.settled().await;
         Ok(())

@@ -10,7 +10,7 @@ use skep_meter::{
     Verification, Vm, compare,
 };
 use skep_store::{FinalInvoice, Timestamp};
-use time::{Date, OffsetDateTime, Time};
+use time::{Date, OffsetDateTime};
 
 use crate::metering::Metering;
 
@@ -36,12 +36,9 @@ impl Used {
 }
 
 /// The first and the last day of a month.
-fn days(month: Month) -> Result<(Date, Date), String> {
-    let first = time::Month::try_from(month.number())
-        .ok()
-        .and_then(|number| Date::from_calendar_date(month.year(), number, 1).ok())
-        .ok_or("there is no such month")?;
-    Ok((first, first.replace_day(month.days()).unwrap_or(first)))
+fn days(month: Month) -> (Date, Date) {
+    let first = month.begins().date();
+    (first, first.replace_day(month.days()).unwrap_or(first))
 }
 
 fn milliseconds(time: OffsetDateTime) -> Timestamp {
@@ -62,7 +59,7 @@ impl Used {
 impl Metering {
     /// What accounts used in a month: all of them, or one.
     async fn used(&self, only: Option<&str>, month: Month) -> Result<HashMap<String, Used>, String> {
-        let (only, (first, last)) = (only.map(str::to_owned), days(month)?);
+        let (only, (first, last)) = (only.map(str::to_owned), days(month));
         self.with_ledger(move |ledger| {
             let mut used: HashMap<String, Used> = HashMap::new();
             ledger.read(first, last, |minute, entry| {
@@ -81,9 +78,8 @@ impl Metering {
 
     /// The plan that an account had at the end of a month.
     async fn plan_in(&self, account: &str, month: Month) -> Result<&Plan, String> {
-        let (_, last) = days(month)?;
-        let end = last.next_day().unwrap_or(last).with_time(Time::MIDNIGHT).assume_utc();
-        let agreement = self.store.agreement(account, milliseconds(end)).await.map_err(|error| said(&error))?;
+        let agreement =
+            self.store.agreement(account, milliseconds(month.ends())).await.map_err(|error| said(&error))?;
         Ok(self.plan(agreement.and_then(|agreement| agreement.plan).as_deref()))
     }
 
@@ -93,18 +89,27 @@ impl Metering {
         if let Some(made) = self.store.invoice(&owner.id, &named).await.map_err(|error| said(&error))? {
             return Ok(made);
         }
+        // Before it is read what was used.
+        let is_closed = self.close(month).await;
         let used = self.used_by(&owner.id, month).await?;
-        self.make_invoice(owner, month, &used).await
+        self.make_invoice(owner, month, &used, is_closed).await
     }
 
-    async fn make_invoice(&self, owner: &Owner, month: Month, used: &Used) -> Result<FinalInvoice, String> {
-        let (issued, plan) = (OffsetDateTime::now_utc(), self.plan_in(&owner.id, month).await?);
+    async fn make_invoice(
+        &self,
+        owner: &Owner,
+        month: Month,
+        used: &Used,
+        is_closed: bool,
+    ) -> Result<FinalInvoice, String> {
+        let (issued, plan) = ((self.clock)(), self.plan_in(&owner.id, month).await?);
         let invoice = Invoice::new(&Billing {
             account_id: &owner.id,
             account_name: &owner.name,
             period: month,
             plan,
             issued,
+            is_closed,
             by_worker: &used.by_worker,
             by_day: &used.by_day,
         });
@@ -113,17 +118,16 @@ impl Metering {
             csv: invoice.to_csv(),
             html: invoice.to_html(),
         };
-        if !month.is_over(issued) {
+        if !is_closed {
             return Ok(made);
         }
         self.store.keep_invoice(&owner.id, &month.to_string(), made).await.map_err(|error| said(&error))
     }
 
-    /// Makes the invoices of the month before one, of every account.
-    pub(super) async fn invoice_month_before(&self, month: Month) -> Result<(), String> {
-        let (first, _) = days(month)?;
-        let before = Month::of(first.previous_day().unwrap_or(first));
-        let begin = milliseconds(first.with_time(Time::MIDNIGHT).assume_utc());
+    /// Makes the invoices of the month before one, of every account. Gives whether they are made: not before that month is closed.
+    pub(super) async fn invoice_month_before(&self, month: Month) -> Result<bool, String> {
+        let before = Month::at(month.begins() - time::Duration::DAY);
+        let begin = milliseconds(month.begins());
         let mut missing = Vec::new();
         for account in self.store.accounts().await.map_err(|error| said(&error))? {
             // Who was not there had no month.
@@ -133,13 +137,16 @@ impl Metering {
             }
         }
         if missing.is_empty() {
-            return Ok(());
+            return Ok(true);
+        }
+        if !self.close(before).await {
+            return Ok(false);
         }
         let (all, nothing) = (self.used(None, before).await?, Used::default());
         for owner in missing {
-            self.make_invoice(&owner, before, all.get(&owner.id).unwrap_or(&nothing)).await?;
+            self.make_invoice(&owner, before, all.get(&owner.id).unwrap_or(&nothing), true).await?;
         }
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -166,7 +173,7 @@ impl Bills for OfLedger {
         let (plan, terms) = state.accounts.of(account);
         let plan = self.0.plan(plan);
         let terms = terms.cloned().unwrap_or_default();
-        let standing = state.books.standing(account, plan, &terms, OffsetDateTime::now_utc());
+        let standing = state.books.standing(account, plan, &terms, self.0.now());
         Stands { plan: plan.clone(), terms, standing }
     }
 
@@ -183,12 +190,10 @@ impl Bills for OfLedger {
 
     fn compare<'b>(&'b self, owner: &'b Owner, month: Month, vm: Vm) -> Reading<'b, Comparison> {
         Box::pin(async move {
-            let (first, last) = days(month)?;
-            let begin = first.with_time(Time::MIDNIGHT).assume_utc();
-            let end = last.next_day().unwrap_or(last).with_time(Time::MIDNIGHT).assume_utc();
+            let (begin, end) = (month.begins(), month.ends());
             // An account that was made in the middle of a month has used nothing before.
             let made = OffsetDateTime::from_unix_timestamp(owner.since / 1000).unwrap_or(begin);
-            let covered = OffsetDateTime::now_utc().min(end) - begin.max(made);
+            let covered = (self.0.clock)().min(end) - begin.max(made);
             // The pace of some minutes is none: what was used is taken for what a day has.
             let covered = Duration::try_from(covered).unwrap_or_default().max(LEAST);
             let usage = self.0.used_by(&owner.id, month).await?.all();

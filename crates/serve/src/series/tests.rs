@@ -24,7 +24,7 @@ fn counted(number: u64, did: &[(usize, u64)]) -> Counted {
         latency
     };
     let batch = Batch { process: Uuid::max(), number, entries: did.iter().map(entry).collect() };
-    Counted { batch, latencies: did.iter().map(latency).collect() }
+    Counted { batch, latencies: did.iter().map(latency).collect(), age_ms: 0 }
 }
 
 /// All events, those of Workers that lost their seats too, and those of `other`.

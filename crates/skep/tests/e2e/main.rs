@@ -13,6 +13,7 @@ mod cli_errors;
 mod cli_live;
 mod crash;
 mod dashboard;
+mod full_disk;
 mod inspector;
 mod keys;
 mod logs;

@@ -25,8 +25,8 @@ const WORKER: &str = "export default {
     },
 };";
 
-/// A platform whose alerts go to who listens, with some settings more, and where its metrics and health are.
-async fn with_alerts(more: &str) -> (Platform, mpsc::Receiver<String>, String) {
+/// Settings that have alerts sent to who listens here, and what comes. What comes before the tables of the settings is to be written before these.
+pub(crate) async fn listen() -> (String, mpsc::Receiver<String>) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let hook = listener.local_addr().expect("an address");
     let (sender, alerts) = mpsc::channel(MOST_ALERTS);
@@ -37,12 +37,18 @@ async fn with_alerts(more: &str) -> (Platform, mpsc::Receiver<String>, String) {
             }
         }
     });
+    let settings = format!(
+        "alerts = [\"hook\"]\nnode_name = \"here\"\n[destinations.hook]\ntype = \"webhook\"\nurl = \"http://{hook}/alerts\"\nsecret = \"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"\n"
+    );
+    (settings, alerts)
+}
+
+/// A platform whose alerts go to who listens, with some settings more, and where its metrics and health are.
+async fn with_alerts(more: &str) -> (Platform, mpsc::Receiver<String>, String) {
+    let (settings, alerts) = listen().await;
     let data = Arc::new(TempDir::new().expect("a folder"));
     let config = data.path().join("skep.toml");
-    let settings = format!(
-        "alerts = [\"hook\"]\nnode_name = \"here\"\n{more}[destinations.hook]\ntype = \"webhook\"\nurl = \"http://{hook}/alerts\"\nsecret = \"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"\n"
-    );
-    fs::write(&config, settings).expect("written");
+    fs::write(&config, format!("{more}{settings}")).expect("written");
     let metrics = format!("127.0.0.1:{}", free_port().await);
     let arguments = ["--config", config.to_str().expect("a path"), "--listen-metrics", metrics.as_str()];
     let platform = Platform::over(data, &arguments).await;
@@ -51,7 +57,7 @@ async fn with_alerts(more: &str) -> (Platform, mpsc::Receiver<String>, String) {
 }
 
 /// Waits for an alert of a kind.
-async fn told(alerts: &mut mpsc::Receiver<String>, kind: &str) -> String {
+pub(crate) async fn told(alerts: &mut mpsc::Receiver<String>, kind: &str) -> String {
     let deadline = Instant::now() + SOON;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -71,7 +77,7 @@ impl Platform {
     }
 
     /// Its status, once a check is or is not as it should be.
-    async fn checked(&self, name: &str, ok: bool) -> Value {
+    pub(crate) async fn checked(&self, name: &str, ok: bool) -> Value {
         let deadline = Instant::now() + SOON;
         loop {
             let status = self.status().await;
@@ -126,7 +132,7 @@ async fn processes_that_die_again_and_again_are_told_of() {
 }
 
 /// Waits until health is told with a status. Gives the text.
-async fn ready(metrics: &str, status: u16) -> String {
+pub(crate) async fn ready(metrics: &str, status: u16) -> String {
     let deadline = Instant::now() + SOON;
     loop {
         let answer = fetch(metrics, get("/readyz")).await;
