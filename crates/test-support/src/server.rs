@@ -23,7 +23,9 @@ pub async fn server(respond: impl Fn(&str) -> String + Send + Sync + 'static) ->
                         }
                     }
                     let response = respond(&String::from_utf8_lossy(&request));
-                    if connection.write_all(response.as_bytes()).await.is_err() || response.contains("\r\nconnection: close\r\n") {
+                    if connection.write_all(response.as_bytes()).await.is_err()
+                        || response.contains("\r\nconnection: close\r\n")
+                    {
                         return;
                     }
                 }

@@ -71,7 +71,7 @@ impl Platform {
     }
 
     /// Its status, once a check is or is not as it should be.
-    async fn checked(&self, name: &str, ok: bool) -> Value {
+    pub(crate) async fn checked(&self, name: &str, ok: bool) -> Value {
         let deadline = Instant::now() + SOON;
         loop {
             let status = self.status().await;
