@@ -1,6 +1,8 @@
 //! What is told to the outside world: alerts to people, usage to who writes the invoices elsewhere. What happens on the way there is
 //! `skep-deliver`'s business.
 
+mod undelivered;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,6 +20,8 @@ use time::format_description::well_known::Rfc3339;
 use tokio::runtime::Handle;
 
 use crate::Tell;
+
+pub(crate) use undelivered::OfOutbox;
 
 /// The folder of what was not delivered yet, in the data directory.
 const FOLDER: &str = "outbox";
@@ -61,6 +65,8 @@ pub enum DeliveryError {
 /// Tells what is worth it.
 pub(crate) struct Delivery {
     outbox: Arc<Outbox>,
+    /// What each destination is.
+    kinds: BTreeMap<String, &'static str>,
     alerts: Vec<String>,
     exporter: UsageExporter,
     exports: bool,
@@ -83,7 +89,8 @@ impl Delivery {
         let outbox = Arc::new(Outbox::open(&folder, limits)?);
         tokio::spawn(Arc::clone(&outbox).run(senders));
         let (alerts, exports) = (settings.alerts.clone(), !settings.exports.is_empty());
-        Ok(Arc::new(Self { outbox, alerts, exporter, exports, folder, tell }))
+        let kinds = settings.destinations.iter().map(|(name, destination)| (name.clone(), destination.kind()));
+        Ok(Arc::new(Self { outbox, kinds: kinds.collect(), alerts, exporter, exports, folder, tell }))
     }
 
     /// Tells people something. It is on the disk when this is done.
