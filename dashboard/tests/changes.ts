@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { signIn, signedIn } from "./browser";
 import { type Test, expect, until } from "./check";
 import { picture } from "./pages";
-import { account, api, base, token, visit, worker } from "./platform";
+import { account, api, base, token, visit, visitHost, worker } from "./platform";
 
 interface Deployments {
   deployments: { versions: { version_id: string; percentage: number }[]; annotations: Record<string, string> }[];
@@ -64,6 +64,39 @@ export const changes: readonly Test[] = [
         await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
         await page.getByText("No secrets").waitFor();
         await until("it is gone", async () => (await visit(worker, "/secret")).text === "none");
+      }),
+  },
+  {
+    name: "a route is added, leads to the Worker, and is removed",
+    run: () =>
+      signedIn({}, async (page) => {
+        const [domain, pattern] = ["routes.example", "routes.example/api/*"];
+        await api("POST", `/skep/v1/accounts/${await account()}/domains`, { name: domain, trusted: true });
+        const leads = async () => (await visitHost(domain, "/api/x")).text === "shop hi";
+        expect(!(await leads()), "nobody answers for it yet");
+        await page.goto(at("routes"));
+        const add = async (text: string) => {
+          await page.getByRole("button", { name: "Add a route" }).click();
+          const dialog = page.getByRole("dialog", { name: "Add a route" });
+          await dialog.getByLabel("Route").fill(text);
+          await dialog.getByRole("button", { name: "Add", exact: true }).click();
+          return dialog;
+        };
+        // One of a domain that is nobody's is refused, where it was written.
+        const refused = await add("elsewhere.example/*");
+        await refused.getByRole("alert").getByText("elsewhere.example").waitFor();
+        await page.keyboard.press("Escape");
+        await refused.waitFor({ state: "detached" });
+        await page.getByText("No routes").waitFor();
+        await (await add(pattern)).waitFor({ state: "detached" });
+        await page.getByRole("cell", { name: pattern, exact: true }).waitFor();
+        expect(await leads(), "the Worker answers there as soon as it is said");
+        expect(!((await visitHost(domain, "/other")).text === "shop hi"), "and nowhere else");
+        await page.getByRole("button", { name: `Delete ${pattern}` }).click();
+        const dialog = page.getByRole("dialog", { name: "Delete this route?" });
+        await dialog.getByRole("button", { name: "Delete" }).click();
+        await page.getByText("No routes").waitFor();
+        expect(!(await leads()), "nobody answers for it any more");
       }),
   },
   {

@@ -42,6 +42,11 @@ export function visit(name: string, path: string, method = "GET"): Promise<Answe
   return send(method, path, { host: `${name}.dev.localhost:${port}` });
 }
 
+/** A visit to whoever answers for a host of somebody's own. */
+export function visitHost(name: string, path: string): Promise<Answer> {
+  return send("GET", path, { host: name });
+}
+
 /** A call of the API with the token, as a program makes it. */
 export async function api<T>(method: string, path: string, body?: unknown): Promise<T> {
   const headers = { host, authorization: `Bearer ${token}`, "content-type": "application/json" };

@@ -4,6 +4,7 @@
 mod account;
 mod addresses;
 mod billing;
+mod deliveries;
 mod logs;
 mod master_key;
 mod records;
@@ -33,6 +34,7 @@ use crate::http::{Answer, Http};
 use crate::platform::{Platform, PlatformUrl};
 
 pub use account::NewToken;
+pub use deliveries::{Destination, FailedDelivery, Forgotten, Retried, Undelivered, WhichDeliveries};
 pub use logs::{LogGap, LogPage, LogQuery};
 pub use master_key::{MasterKey, Rotated, SealedUnder};
 pub use records::{

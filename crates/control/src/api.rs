@@ -5,6 +5,7 @@ mod analytics;
 mod assets;
 mod billing;
 mod crons;
+mod deliveries;
 mod deployments;
 mod domains;
 mod logs;
@@ -52,6 +53,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         usage::endpoints(),
         analytics::endpoints(),
         status::endpoints(),
+        deliveries::endpoints(),
         billing::endpoints(),
     ]
     .concat()

@@ -10,6 +10,7 @@
 mod answer;
 mod api;
 mod call;
+mod deliveries;
 mod endpoint;
 mod error;
 mod insight;
@@ -19,6 +20,9 @@ mod server;
 mod session;
 mod upload;
 
+pub use deliveries::{
+    Decided, Deciding, DecisionError, Deliveries, Destination, FailedDelivery, Undelivered, WhichDeliveries,
+};
 pub use endpoint::{Access, Endpoint};
 pub use insight::{Analytics, CheckStatus, Doing, Insights, Moment, NodeStatus, Status, StatusAlert, StatusKind};
 pub use openapi::document;

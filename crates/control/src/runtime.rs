@@ -13,6 +13,7 @@ use skep_store::{Actor, Resealed, Timestamp};
 use skep_worker::Version;
 use uuid::Uuid;
 
+use crate::deliveries::Deliveries;
 use crate::insight::Insights;
 
 /// Those who run Workers, as far as the control plane needs them.
@@ -33,6 +34,8 @@ pub struct Runtime {
     pub logs: Option<Logs>,
     /// How Workers do.
     pub insights: Box<dyn Insights>,
+    /// What is told outside.
+    pub deliveries: Box<dyn Deliveries>,
 }
 
 /// What is known of a version that was started once.

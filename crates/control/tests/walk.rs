@@ -240,6 +240,49 @@ async fn the_master_key_is_replaced() {
 }
 
 #[tokio::test]
+async fn failed_deliveries_are_decided_on_and_that_is_written_down() {
+    let site = Site::new().await;
+    let path = format!("/skep/v1/accounts/{}/deliveries", site.own.id);
+    let token = site.token(&site.own, vec![Permission::Operator], None, None).await;
+    let post = async |what: &str, sent: &str| {
+        site.send(Request::post(format!("{path}/{what}")), Some(&token), Body::full(sent.to_owned())).await
+    };
+    let before = site.changes().await;
+    for (sent, says) in [
+        ("{}", "say which deliveries"),
+        (r#"{ "ids": [] }"#, "from 1 to 1000"),
+        (r#"{ "ids": ["msg_1"], "all": true }"#, "neither"),
+        (r#"{ "destination": "hook", "all": true }"#, "neither"),
+        (r#"{ "id": "msg_1" }"#, "unknown field"),
+    ] {
+        for what in ["retry", "forget"] {
+            let (status, refused) = post(what, sent).await;
+            assert_eq!(status, StatusCode::BAD_REQUEST, "{what} {sent}: {refused}");
+            assert!(
+                refused["errors"][0]["message"].as_str().is_some_and(|message| message.contains(says)),
+                "{refused}"
+            );
+        }
+    }
+    assert_eq!(post("forget", r#"{ "ids": ["msg_2"] }"#).await.0, StatusCode::NOT_FOUND);
+    let shown =
+        async |query: &str| site.send(Request::get(format!("{path}{query}")), Some(&token), Body::empty()).await;
+    assert_eq!(shown("?limit=-1").await.0, StatusCode::BAD_REQUEST);
+    assert_eq!(shown("?limit=0").await.1["result"]["failed"], json!([]));
+    assert_eq!(shown("").await.1["result"]["failed"][0]["id"], "msg_1");
+    assert_eq!(site.changes().await, before);
+    let (status, retried) = post("retry", r#"{ "destination": "hook" }"#).await;
+    assert_eq!((status, &retried["result"]), (StatusCode::OK, &json!({ "retried": 1, "hurried": 0 })), "{retried}");
+    let audit = site.store.audit(&site.own.id, None, 10).await.expect("the audit log");
+    assert_eq!((audit[0].action.as_str(), audit[0].target.as_str()), ("deliveries.retry", "hook"));
+    assert_eq!(audit[0].detail, json!({ "deliveries": 1, "ids": ["msg_1"] }));
+    // What changes nothing is not written down.
+    let (status, forgotten) = post("forget", r#"{ "all": true }"#).await;
+    assert_eq!((status, &forgotten["result"]["forgotten"]), (StatusCode::OK, &json!(0)), "{forgotten}");
+    assert_eq!(site.changes().await, before + 1);
+}
+
+#[tokio::test]
 async fn an_upload_session_goes_on_when_the_master_key_is_replaced() {
     const CONTENT: &str = "aGVsbG8=";
     let hash = skep_assets::AssetHash::of(b"hello", "txt").to_string();

@@ -158,6 +158,16 @@ impl Problem {
 // === impl Destination ===
 
 impl Destination {
+    /// What it is, as the configuration says it.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Webhook(_) => "webhook",
+            Self::Email(_) => "email",
+            Self::Stripe(_) => "stripe",
+            Self::OpenMeter(_) => "openmeter",
+        }
+    }
+
     /// Whether it takes alerts.
     pub fn takes_alerts(&self) -> bool {
         matches!(self, Self::Webhook(_) | Self::Email(_))

@@ -48,5 +48,5 @@ pub use destination::{ConfigError, Destination, Email, Endpoint, OpenMeter, Stri
 pub use export::{ExportConfig, ExportError, MeterConfig, UsageExporter, Value, Window};
 pub use item::{Alert, Item, ItemError, Message, Severity, UsageEvent};
 pub use limits::Limits;
-pub use outbox::{Failed, Outbox, OutboxError, Taken, Waiting};
+pub use outbox::{Failed, Outbox, OutboxError, Retried, Taken, Waiting, Which};
 pub use senders::{Senders, Tell};

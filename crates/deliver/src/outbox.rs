@@ -3,6 +3,7 @@
 //! What is taken is in the file before [`Outbox::put`] returns, and out of it only when it was delivered, or when somebody said that it is not
 //! wanted any more. A process that dies between a delivery and its record delivers once more, with the same idempotency key.
 
+mod failed;
 mod log;
 mod queue;
 mod worker;
@@ -17,7 +18,9 @@ use time::OffsetDateTime;
 use crate::item::ItemError;
 use crate::{Item, Limits, Message};
 use log::{Log, Record};
-use queue::{Entry, Full, Queue, State};
+use queue::{Full, Queue, State};
+
+pub use failed::{Failed, Retried, Which};
 
 /// The file is written anew when it is this many bytes longer than twice what it was then.
 const SLACK: u64 = 1 << 20;
@@ -36,6 +39,9 @@ pub enum OutboxError {
     /// The item makes no sense.
     #[error(transparent)]
     Item(#[from] ItemError),
+    /// Nothing that failed and is kept has this key.
+    #[error("nothing that failed has the id \"{0}\": it was sent, let go of, or never there")]
+    Unknown(String),
     /// There is no room, and no alert that could go.
     #[error(
         "the queue for \"{destination}\" is full ({items} items, {bytes} bytes): nothing was taken; see why it is not delivered, or let go of \
@@ -107,19 +113,10 @@ pub struct Waiting {
     pub failed: usize,
     /// Bytes of all of them on the disk.
     pub bytes: u64,
-}
-
-/// An item that will not be delivered, and is kept until somebody decides.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failed {
-    /// Its idempotency key.
-    pub id: String,
-    /// The item.
-    pub item: Item,
-    /// Why, as a sentence without its end.
-    pub reason: String,
-    /// Since when that is known.
-    pub at: OffsetDateTime,
+    /// Why the last try failed, as a sentence without its end. Nothing if it did not, or there was none since the start.
+    pub reason: Option<String>,
+    /// When the next try is, where the last one failed.
+    pub next: Option<OffsetDateTime>,
 }
 
 impl Outbox {
@@ -220,50 +217,10 @@ impl Outbox {
             since: queue.waiting.front().map(|entry| moment(entry.at)),
             failed: queue.failed.len(),
             bytes: queue.bytes,
+            reason: queue.late.as_ref().map(|late| late.reason.clone()),
+            next: queue.late.as_ref().map(|late| moment(late.at)),
         };
         inner.state.queues.iter().filter(|(_, queue)| has_items(queue)).map(of).collect()
-    }
-
-    /// What failed at a destination and is kept, the oldest failure first.
-    pub fn failed(&self, destination: &str) -> Vec<Failed> {
-        let inner = self.lock();
-        let failed = inner.state.queues.get(destination).into_iter().flat_map(|queue| &queue.failed);
-        let of = |(entry, failure): &(Entry, queue::Failure)| Failed {
-            id: entry.id.clone(),
-            item: Item::clone(&entry.item),
-            reason: failure.reason.clone(),
-            at: moment(failure.at),
-        };
-        failed.map(of).collect()
-    }
-
-    /// Sends what failed at a destination again, after what waits there and with the same keys: when a wrong key or URL was corrected. Gives
-    /// how many items these are.
-    ///
-    /// # Errors
-    /// When it cannot be written down: nothing changed then.
-    pub fn retry_failed(&self, destination: &str) -> Result<usize, OutboxError> {
-        let at = now();
-        self.each_failed(destination, |number| Record::Again { destination: destination.to_owned(), number, at })
-    }
-
-    /// Lets go of what failed at a destination. Gives how many items these were.
-    ///
-    /// # Errors
-    /// When it cannot be written down: nothing changed then.
-    pub fn forget_failed(&self, destination: &str) -> Result<usize, OutboxError> {
-        self.each_failed(destination, |number| Record::Dropped { destination: destination.to_owned(), number })
-    }
-
-    fn each_failed(&self, destination: &str, record: impl Fn(u64) -> Record) -> Result<usize, OutboxError> {
-        let mut inner = self.lock();
-        let Some(queue) = inner.state.queues.get(destination) else { return Ok(0) };
-        let (news, records) = (queue.news.clone(), queue.failed.iter().map(|(entry, _)| record(entry.number)));
-        let records: Vec<Record> = records.collect();
-        let count = records.len();
-        self.write(&mut inner, records)?;
-        news.notify_one();
-        Ok(count)
     }
 
     /// How many records of the file could not be read when it was opened, although others came after them: no crash does that. The file as it

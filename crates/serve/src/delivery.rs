@@ -1,6 +1,8 @@
 //! What is told to the outside world: alerts to people, usage to who writes the invoices elsewhere. What happens on the way there is
 //! `skep-deliver`'s business.
 
+mod undelivered;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,6 +21,8 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use crate::Tell;
+
+pub(crate) use undelivered::OfOutbox;
 
 /// The folder of what was not delivered yet, in the data directory.
 const FOLDER: &str = "outbox";
@@ -67,6 +71,8 @@ pub enum DeliveryError {
 /// Tells what is worth it.
 pub(crate) struct Delivery {
     outbox: Arc<Outbox>,
+    /// What each destination is.
+    kinds: BTreeMap<String, &'static str>,
     alerts: Vec<String>,
     exporter: UsageExporter,
     exports: bool,
@@ -99,7 +105,8 @@ impl Delivery {
         tokio::spawn(Arc::clone(&outbox).run(senders));
         let (alerts, exports) = (settings.alerts.clone(), !settings.exports.is_empty());
         let places = Arc::new(Semaphore::new(MOST_KEPT));
-        Ok(Arc::new(Self { outbox, alerts, exporter, exports, folder, tell, places }))
+        let kinds = settings.destinations.iter().map(|(name, destination)| (name.clone(), destination.kind()));
+        Ok(Arc::new(Self { outbox, kinds: kinds.collect(), alerts, exporter, exports, folder, tell, places }))
     }
 
     /// Tells people something. It is on the disk when this is done; if the disk takes nothing, it is kept in memory and tried again until it does.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http::StatusCode;
+use http::uri::Scheme;
 use skep_control::Control;
 use skep_exchange::{Request, Response};
 use skep_gateway::{Answering, Handler, Page, broken_body};
@@ -20,7 +21,7 @@ pub(crate) struct Dispatch {
     pub(crate) dashboard: bool,
 }
 
-/// Requests of clients whose connections end here: with TLS, or in HTTP/2.
+/// Requests of clients whose connections end here: with TLS, in HTTP/2, or for the platform itself at first.
 pub(crate) struct OfClients(pub(crate) Arc<Dispatch>);
 
 /// Requests that a process hands on which runs Workers.
@@ -31,11 +32,12 @@ impl Handler for OfClients {
         let dispatch = Arc::clone(&self.0);
         Box::pin(async move {
             let (host, path) = (request.uri().host().unwrap_or_default(), request.uri().path());
-            if is_api(path) && dispatch.directory.is_own(host) {
-                return dispatch.api(request).await;
-            }
-            if dispatch.dashboard && skep_dashboard::is_dashboard(path) && dispatch.directory.is_own(host) {
-                return skep_dashboard::answer(&request);
+            let secure = request.uri().scheme() == Some(&Scheme::HTTPS);
+            if dispatch.is_for_platform(secure, host, path) {
+                return match is_api(path) {
+                    true => dispatch.api(request).await,
+                    false => skep_dashboard::answer(&request),
+                };
             }
             match dispatch.runtimes.current().await {
                 Some(runtime) => forwarded(runtime.requests().forward(request).await),
@@ -66,6 +68,14 @@ impl Handler for OfRuntimes {
 }
 
 impl Dispatch {
+    /// Whether a request is for the platform itself, and is answered without who runs Workers. Without TLS a Worker's route comes first, as it does
+    /// there.
+    pub(crate) fn is_for_platform(&self, secure: bool, host: &str, path: &str) -> bool {
+        let is_meant = is_api(path) || (self.dashboard && skep_dashboard::is_dashboard(path));
+        let is_free = || secure || self.directory.find(secure, host, path).is_none();
+        is_meant && self.directory.is_own(host) && is_free()
+    }
+
     /// A call of the API. Those who run Workers know what it has changed before it is answered.
     async fn api(&self, request: Request) -> Response {
         let response = Arc::clone(&self.control).handle(request).await;

@@ -8,14 +8,13 @@ mod checks;
 mod node;
 mod status;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use skep_control::CheckStatus;
-use skep_link::wire;
 use skep_store::{Node, Store};
 use time::OffsetDateTime;
 
@@ -36,9 +35,9 @@ pub(crate) use status::Watch;
 const OFTEN: Duration = Duration::from_secs(5);
 /// How often the canary runs.
 const CANARY: Duration = Duration::from_secs(10);
-/// How often the canary may fail in a row, or the store be late, before that means something.
+/// How often the canary may fail in a row, the store be late or a process that runs Workers be silent, before that means something.
 const MOST_FAILURES: u32 = 2;
-/// How long the store, or the runtimes, may take to answer.
+/// How long the store may take to answer.
 const PATIENCE: Duration = Duration::from_secs(4);
 /// A node of which nothing was heard for so long is down.
 const SILENT: Duration = Duration::from_secs(15);
@@ -80,6 +79,8 @@ struct State {
     canary: Ran,
     /// How often in a row the store did not answer in time. Once is no more than a long transaction.
     late: u32,
+    /// How often in a row processes that run Workers did not answer, by the kernel's numbers.
+    silent: HashMap<u32, u32>,
     /// How many processes had died at each look, in the last window.
     deaths: VecDeque<(Instant, u64)>,
 }
@@ -116,6 +117,7 @@ impl Health {
             nodes: Vec::new(),
             canary: Ran::default(),
             late: 0,
+            silent: HashMap::new(),
             deaths: VecDeque::new(),
         };
         Ok(Arc::new(Self { parts, identity, state: Mutex::new(state) }))
@@ -152,9 +154,8 @@ impl Health {
 
     /// Looks at everything once, and tells people what begins and what is over.
     async fn look(&self) {
-        let usage = tokio::time::timeout(PATIENCE, self.parts.runtimes.usage()).await;
-        let (usage, processes, deaths) = usage.unwrap_or((wire::Usage::default(), 0, self.parts.runtimes.deaths()));
-        let looked = checks::all(self, &usage, processes, deaths).await;
+        let told = self.parts.runtimes.usage().await;
+        let looked = checks::all(self, &told).await;
         let now = OffsetDateTime::now_utc();
         let at = milliseconds(now);
         let shown = looked.iter().map(|looked| looked.shown(at)).collect();
@@ -210,7 +211,7 @@ impl Looked {
     }
 }
 
-fn milliseconds(at: OffsetDateTime) -> i64 {
+pub(crate) fn milliseconds(at: OffsetDateTime) -> i64 {
     i64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or_default()
 }
 

@@ -55,7 +55,7 @@ use crate::calls::Calls;
 use crate::canary::Canary;
 use crate::certificates::{Expiries, OnDemand};
 use crate::consumers::Consumers;
-use crate::delivery::Delivery;
+use crate::delivery::{Delivery, OfOutbox};
 use crate::dispatch::Dispatch;
 use crate::eyes::Eyes;
 use crate::first::{Admin, failed};
@@ -237,6 +237,7 @@ async fn serve(settings: &Settings, begun: Instant, tell: Tell) -> Result<(), Se
         bills: Box::new(OfLedger(Arc::clone(&metering))),
         logs,
         insights: Box::new(Watch { series: Arc::clone(&series), health: Arc::clone(&health) }),
+        deliveries: Box::new(OfOutbox(Arc::clone(&delivery))),
     };
     let control = Control::new(store.clone(), runtime, addresses.clone());
     let dispatch = Arc::new(Dispatch {

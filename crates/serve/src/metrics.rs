@@ -109,11 +109,12 @@ impl Metrics {
 
     async fn metrics(&self, headers: &HeaderMap) -> Response {
         let watched = &self.watched;
-        let (usage, processes, restarts) = watched.runtimes.usage().await;
+        let told = watched.runtimes.usage().await;
         let known = Known {
-            usage,
-            processes,
-            restarts,
+            usage: told.sum,
+            processes: told.processes,
+            silent: told.silent.len(),
+            restarts: watched.runtimes.deaths(),
             workers: watched.directory.len(),
             memory_limit: watched.memory_limit,
             up: self.begun.elapsed(),
@@ -155,6 +156,8 @@ fn wants_open_metrics(headers: &HeaderMap) -> bool {
 struct Known {
     usage: Usage,
     processes: usize,
+    /// Those of them that did not say how they do.
+    silent: usize,
     restarts: u64,
     workers: usize,
     memory_limit: u64,
@@ -193,6 +196,8 @@ impl Collector for Known {
         tell("cold_start_time", "What these starts took", Some(Unit::Seconds), &counter(cold))?;
         tell("isolates_added", "More isolates of versions that had one", None, &counter(usage.more_isolates as f64))?;
         tell("processes", "Processes that run Workers", None, &gauge(self.processes as f64))?;
+        let silent = gauge(self.silent as f64);
+        tell("processes_silent", "Such processes that do not answer: what is told of them is old", None, &silent)?;
         tell("process_restarts", "Such processes that died", None, &counter(self.restarts as f64))?;
         tell("requests_refused", "Requests beyond a limit", None, &counter(usage.refused as f64))?;
         tell("tail_events_dropped", "Events for live tails without room", None, &counter(self.missed as f64))?;

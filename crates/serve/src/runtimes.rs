@@ -5,6 +5,7 @@
 
 mod clients;
 mod feed;
+mod figures;
 mod process;
 mod suspects;
 
@@ -29,10 +30,12 @@ use crate::Tell;
 use crate::delivery::Delivery;
 use crate::runtimes::clients::Waiting;
 use crate::runtimes::feed::Feed;
+use crate::runtimes::figures::Figures;
 use crate::runtimes::process::Ended;
 use crate::runtimes::suspects::{MOST_OWN, Suspects, Verdict};
 
 pub(crate) use clients::Clients;
+pub(crate) use figures::Told;
 pub(crate) use process::Runtime;
 
 /// How long who needs a process waits for one that is being started.
@@ -54,6 +57,7 @@ pub(crate) struct Runtimes {
     delivery: OnceLock<Arc<Delivery>>,
     next: AtomicU64,
     restarts: AtomicU64,
+    figures: Mutex<Figures>,
     main: watch::Sender<Option<Arc<Runtime>>>,
     own: Mutex<HashMap<Uuid, watch::Receiver<Option<Arc<Runtime>>>>>,
     suspects: Mutex<Suspects>,
@@ -96,6 +100,7 @@ impl Runtimes {
             delivery: OnceLock::new(),
             next: AtomicU64::new(1),
             restarts: AtomicU64::new(0),
+            figures: Mutex::default(),
             main: watch::Sender::new(None),
             own: Mutex::default(),
             suspects: Mutex::default(),
@@ -178,15 +183,14 @@ impl Runtimes {
         self.current().await.ok_or_else(none)?.calls().call(name, question).await
     }
 
-    /// Asks every process there is. Those that do not answer are left out.
+    /// Asks every process there is, all at once. Those that do not answer, or not soon, are left out.
     pub(crate) async fn ask_all<A: DeserializeOwned>(&self, name: &str, question: &impl Serialize) -> Vec<(u64, A)> {
-        let mut answers = Vec::new();
-        for runtime in self.all() {
-            if let Ok(answer) = runtime.calls().call(name, question).await {
-                answers.push((runtime.id(), answer));
-            }
-        }
-        answers
+        let all = self.all();
+        let asked = all.iter().map(|runtime| async {
+            let answer = runtime.calls().call(name, question).await;
+            answer.ok().map(|answer| (runtime.id(), answer))
+        });
+        figures::in_time(asked).await
     }
 
     /// Runs a Worker's scheduled handler where the version of the largest share runs. Gives the handler's own error.
@@ -225,25 +229,9 @@ impl Runtimes {
         runtime.ok_or_else(|| CallError::Gone("no process that runs Workers could be started".to_owned()))
     }
 
-    /// What all processes have and do, added up, with how many processes there are and how many died.
-    pub(crate) async fn usage(&self) -> (wire::Usage, usize, u64) {
-        let told = self.ask_all::<wire::Usage>("usage", &()).await;
-        let mut sum = wire::Usage::default();
-        for (_, usage) in &told {
-            sum.versions += usage.versions;
-            sum.isolates += usage.isolates;
-            sum.spares += usage.spares;
-            sum.waiting += usage.waiting;
-            sum.busy += usage.busy;
-            sum.queued += usage.queued;
-            sum.queue_delay += usage.queue_delay;
-            sum.cold_starts += usage.cold_starts;
-            sum.cold_start_time += usage.cold_start_time;
-            sum.more_isolates += usage.more_isolates;
-            sum.memory += usage.memory;
-            sum.refused += usage.refused;
-        }
-        (sum, told.len(), self.deaths())
+    /// What all processes have and do. It is known within a second, also when one hangs.
+    pub(crate) async fn usage(&self) -> Told {
+        figures::all(&self.all(), &self.figures).await
     }
 
     /// How many processes died since the start.
@@ -274,8 +262,10 @@ impl Runtimes {
         let mut pause = PAUSES.0;
         loop {
             let id = self.next.fetch_add(1, Ordering::Relaxed);
+            lock(&self.figures).begin(id);
             let ended = process::run(&self, id, role, &place, waiting.as_mut()).await;
             place.send_replace(None);
+            lock(&self.figures).end(id);
             self.feed.leave(id);
             match ended {
                 Ok(Ended::Stopped) => break,

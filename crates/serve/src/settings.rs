@@ -50,6 +50,8 @@ pub struct HealthSettings {
     pub errors_requests: u64,
     /// How far is looked back, for failed requests and for processes that died.
     pub window: Duration,
+    /// How long something may wait to be delivered.
+    pub outbox: Duration,
 }
 
 impl Default for HealthSettings {
@@ -61,6 +63,7 @@ impl Default for HealthSettings {
             errors_percent: 10,
             errors_requests: 50,
             window: Duration::from_secs(300),
+            outbox: Duration::from_secs(900),
         }
     }
 }
@@ -232,6 +235,8 @@ pub struct Given {
     pub alert_errors_requests: Option<u64>,
     /// `--alert-window-seconds`
     pub alert_window_seconds: Option<u64>,
+    /// `--alert-outbox-seconds`
+    pub alert_outbox_seconds: Option<u64>,
     /// `--sandbox`
     pub sandbox: Option<bool>,
     /// `--plans`
@@ -305,6 +310,7 @@ impl Given {
             alert_errors_percent: self.alert_errors_percent.or(other.alert_errors_percent),
             alert_errors_requests: self.alert_errors_requests.or(other.alert_errors_requests),
             alert_window_seconds: self.alert_window_seconds.or(other.alert_window_seconds),
+            alert_outbox_seconds: self.alert_outbox_seconds.or(other.alert_outbox_seconds),
             sandbox: self.sandbox.or(other.sandbox),
             plans: self.plans.or(other.plans),
             plan: self.plan.or(other.plan),
@@ -421,6 +427,7 @@ impl Given {
             errors_percent: self.alert_errors_percent.unwrap_or(defaults.errors_percent),
             errors_requests: self.alert_errors_requests.unwrap_or(defaults.errors_requests).max(1),
             window: self.alert_window_seconds.map_or(defaults.window, Duration::from_secs),
+            outbox: self.alert_outbox_seconds.map_or(defaults.outbox, Duration::from_secs),
             ..defaults
         };
         if health.disk_percent > 100 || health.errors_percent > 100 {

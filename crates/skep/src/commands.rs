@@ -5,6 +5,7 @@ pub(crate) mod completions;
 mod connection;
 pub(crate) mod cron;
 pub(crate) mod delete;
+pub(crate) mod deliveries;
 pub(crate) mod deploy;
 pub(crate) mod deployments;
 pub(crate) mod dev;

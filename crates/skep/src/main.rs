@@ -11,9 +11,9 @@ use std::time::Instant;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::commands::{
-    billing, completions, cron, delete, deploy, deployments, dev, domains, env, init, invoice, login, logout, logs,
-    man, master_key, open, rollback, routes, runtime, secret, serve, service, status, tail, token, types, usage,
-    versions, whoami,
+    billing, completions, cron, delete, deliveries, deploy, deployments, dev, domains, env, init, invoice, login,
+    logout, logs, man, master_key, open, rollback, routes, runtime, secret, serve, service, status, tail, token, types,
+    usage, versions, whoami,
 };
 
 /// A request is allocated on one thread and freed on another, which glibc's allocator is slow at.
@@ -48,6 +48,7 @@ enum Command {
     Whoami(whoami::Arguments),
     Logs(logs::Arguments),
     Status(status::Arguments),
+    Deliveries(deliveries::Arguments),
     Usage(usage::Arguments),
     Billing(billing::Arguments),
     Invoice(invoice::Arguments),
@@ -87,6 +88,7 @@ fn main() -> ExitCode {
         Command::Whoami(arguments) => whoami::run(&arguments),
         Command::Logs(arguments) => logs::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
+        Command::Deliveries(arguments) => deliveries::run(&arguments),
         Command::Usage(arguments) => usage::run(&arguments),
         Command::Billing(arguments) => billing::run(&arguments),
         Command::Invoice(arguments) => invoice::run(&arguments),

@@ -1,10 +1,12 @@
 //! In place of those who run Workers: nothing is run.
 
+use std::sync::Mutex;
 use std::time::Duration;
 
 use skep_control::{
-    Analytics, Bills, Checking, Crons, Insights, Invoiced, Owner, Preparation, Proofs, Reading, Rotated, Rotating,
-    RotationError, Rotations, Running, Runtime, Stands, Started, Status, Trial, Trials, Unproved,
+    Analytics, Bills, Checking, Crons, Decided, Deciding, DecisionError, Deliveries, FailedDelivery, Insights,
+    Invoiced, Owner, Preparation, Proofs, Reading, Rotated, Rotating, RotationError, Rotations, Running, Runtime,
+    Stands, Started, Status, Trial, Trials, Undelivered, Unproved, WhichDeliveries,
 };
 use skep_meter::{
     Comparison, Month, Observed, Plan, Question, Report, Reporter, Standing, Terms, Totals, Verification, Vm, compare,
@@ -117,6 +119,45 @@ impl Insights for Blind {
     }
 }
 
+/// One delivery failed, until somebody decides.
+#[derive(Default)]
+struct OneFailed(Mutex<bool>);
+
+impl OneFailed {
+    fn failed(&self) -> Vec<FailedDelivery> {
+        let one = FailedDelivery {
+            id: "msg_1".to_owned(),
+            destination: "hook".to_owned(),
+            kind: "alert".to_owned(),
+            ..FailedDelivery::default()
+        };
+        if *self.0.lock().expect("nobody panics here") { Vec::new() } else { vec![one] }
+    }
+
+    fn decide(&self, which: &WhichDeliveries) -> Result<Decided, DecisionError> {
+        if which.ids.as_ref().is_some_and(|ids| *ids != ["msg_1"]) {
+            return Err(DecisionError::Unknown("there is no such delivery".to_owned()));
+        }
+        let failed = self.failed();
+        *self.0.lock().expect("nobody panics here") = true;
+        Ok(Decided { failed, waiting: 0 })
+    }
+}
+
+impl Deliveries for OneFailed {
+    fn undelivered(&self, _: Option<&str>, most: usize) -> Result<Undelivered, DecisionError> {
+        Ok(Undelivered { destinations: Vec::new(), failed: self.failed().into_iter().take(most).collect() })
+    }
+
+    fn retry(&self, which: WhichDeliveries) -> Deciding<'_> {
+        Box::pin(std::future::ready(self.decide(&which)))
+    }
+
+    fn forget(&self, which: WhichDeliveries) -> Deciding<'_> {
+        Box::pin(std::future::ready(self.decide(&which)))
+    }
+}
+
 /// All of them, for a store.
 pub(crate) fn none(store: Store) -> Runtime {
     Runtime {
@@ -128,5 +169,6 @@ pub(crate) fn none(store: Store) -> Runtime {
         bills: Box::new(Unused),
         logs: None,
         insights: Box::new(Blind),
+        deliveries: Box::new(OneFailed::default()),
     }
 }

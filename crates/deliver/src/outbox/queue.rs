@@ -27,6 +27,10 @@ pub(super) struct Queue {
     pub(super) seen: Seen,
     /// Told when there is more to do.
     pub(super) news: Arc<Notify>,
+    /// Told when the next try is not to be waited for.
+    pub(super) hurry: Arc<Notify>,
+    /// Why the last try failed, and when the next one is. Nothing if it did not fail.
+    pub(super) late: Option<Failure>,
     /// Alerts that were dropped since this was last told.
     pub(super) dropped: u64,
 }
@@ -44,11 +48,11 @@ pub(super) struct Entry {
     bytes: u64,
 }
 
-/// Why an item will never be delivered.
+/// Why an item will never be delivered, or was not yet.
 #[derive(Clone, Debug)]
 pub(super) struct Failure {
     pub(super) reason: String,
-    /// When that was known, in milliseconds since 1970.
+    /// When that was known, or the next try is, in milliseconds since 1970.
     pub(super) at: u64,
 }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use tempfile::TempDir;
 use time::OffsetDateTime;
 
+use super::queue::Entry;
 use super::*;
 use crate::{Alert, Severity, UsageEvent};
 
@@ -220,7 +221,7 @@ fn destinations_are_bounded() {
     assert!(matches!(outbox.put(alert("c", "1")), Err(OutboxError::Destinations(2))));
     // One that has nothing and remembers nothing makes room.
     failed(&outbox, "a");
-    assert_eq!(outbox.forget_failed("a").unwrap(), 1);
+    assert_eq!(outbox.forget(&Which::of("a")).unwrap().len(), 1);
     outbox.put(alert("c", "1")).unwrap();
 }
 
@@ -285,20 +286,55 @@ fn what_failed_is_kept_until_somebody_decides() {
         failed(&outbox, "stripe");
     }
     outbox.put(usage("stripe", "u3")).unwrap();
-    let kept = outbox.failed("stripe");
+    let kept = outbox.failed(&Which::of("stripe"));
     assert_eq!(
         kept.iter().map(|failed| (&*failed.id, &*failed.reason)).collect::<Vec<_>>(),
         [("u1", "no"), ("u2", "no")]
     );
     let [found] = &outbox.waiting()[..] else { panic!("one destination") };
     assert_eq!((found.items, found.failed), (1, 2));
-    assert_eq!(outbox.retry_failed("stripe").unwrap(), 2);
+    assert_eq!(outbox.retry(&Which::of("stripe")).unwrap().failed.len(), 2);
     drop(outbox);
     let outbox = open(folder.path());
     assert_eq!(waiting(&outbox, "stripe"), ["u3", "u1", "u2"]);
     failed(&outbox, "stripe");
-    assert_eq!((outbox.forget_failed("stripe").unwrap(), outbox.forget_failed("nobody").unwrap()), (1, 0));
+    assert_eq!(
+        (outbox.forget(&Which::of("stripe")).unwrap().len(), outbox.forget(&Which::of("nobody")).unwrap().len()),
+        (1, 0)
+    );
     assert_eq!(keys(&outbox, "stripe"), (vec!["u1".to_owned(), "u2".to_owned()], vec![]));
+}
+
+#[test]
+fn one_of_what_failed_is_decided_on_or_nothing_changes() {
+    let folder = TempDir::new().unwrap();
+    let outbox = open(folder.path());
+    for (destination, key) in [("stripe", "u1"), ("stripe", "u2"), ("stripe", "u3"), ("meter", "u1")] {
+        outbox.put(usage(destination, key)).unwrap();
+        failed(&outbox, destination);
+    }
+    let some = |destination: Option<&str>, ids: &[&str]| Which {
+        destination: destination.map(str::to_owned),
+        ids: Some(ids.iter().map(|id| (*id).to_owned()).collect()),
+    };
+    let unknown = outbox.retry(&some(None, &["u1", "u4"])).unwrap_err();
+    assert!(matches!(&unknown, OutboxError::Unknown(id) if id == "u4"), "{unknown}");
+    assert!(matches!(outbox.forget(&some(Some("meter"), &["u2"])), Err(OutboxError::Unknown(_))));
+    assert_eq!(outbox.failed(&Which::default()).len(), 4);
+    let retried = outbox.retry(&some(Some("stripe"), &["u1"])).unwrap();
+    assert_eq!((retried.failed.len(), retried.waiting, &*retried.failed[0].id), (1, 0, "u1"));
+    assert_eq!(outbox.forget(&some(None, &["u3"])).unwrap().len(), 1);
+    let left: Vec<(String, String)> =
+        outbox.failed(&Which::default()).into_iter().map(|failed| (failed.item.destination, failed.id)).collect();
+    assert_eq!(left, [("meter", "u1"), ("stripe", "u2")].map(|(to, id)| (to.to_owned(), id.to_owned())));
+    assert_eq!(outbox.retry(&Which::default()).unwrap().failed.len(), 2);
+    drop(outbox);
+    let outbox = open(folder.path());
+    assert_eq!(
+        (waiting(&outbox, "stripe"), waiting(&outbox, "meter").len()),
+        (vec!["u1".to_owned(), "u2".to_owned()], 1)
+    );
+    assert!(outbox.failed(&Which::default()).is_empty());
 }
 
 #[test]

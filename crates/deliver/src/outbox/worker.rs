@@ -9,7 +9,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep_until};
 
 use super::log::Record;
-use super::queue::Entry;
+use super::queue::{Entry, Failure};
 use super::{Outbox, OutboxError, now};
 use crate::senders::{Sender, Senders, Tell, Verdict};
 
@@ -19,6 +19,7 @@ struct Worker {
     destination: String,
     sender: Sender,
     news: Arc<Notify>,
+    hurry: Arc<Notify>,
     teller: Teller,
     backoff: Backoff,
     /// Why the last try failed.
@@ -56,11 +57,15 @@ impl Outbox {
         }
         let mut tasks = JoinSet::new();
         for (destination, sender) in senders {
-            let news = self.lock().state.queue(&destination).news.clone();
+            let (news, hurry) = {
+                let mut inner = self.lock();
+                let queue = inner.state.queue(&destination);
+                (queue.news.clone(), queue.hurry.clone())
+            };
             let teller =
                 Teller { tell: tell.clone(), pause: self.limits.tell, next: Instant::now(), held: None, lost: 0 };
             let (outbox, backoff) = (self.clone(), Backoff::default());
-            tasks.spawn(Worker { outbox, destination, sender, news, teller, backoff, reason: None }.run());
+            tasks.spawn(Worker { outbox, destination, sender, news, hurry, teller, backoff, reason: None }.run());
         }
         while let Some(ended) = tasks.join_next().await {
             if let Err(error) = ended
@@ -78,6 +83,11 @@ impl Outbox {
         let mut inner = self.lock();
         let queue = inner.state.queue(destination);
         (queue.waiting.front().cloned(), std::mem::take(&mut queue.dropped))
+    }
+
+    /// The next item waits for a moment, as the last try failed; or it does not.
+    fn late(&self, destination: &str, late: Option<Failure>) {
+        self.lock().state.queue(destination).late = late;
     }
 
     /// Writes down what became of an item. Where that cannot be written, it is so as long as the process lives: what was delivered is not sent
@@ -120,14 +130,29 @@ impl Worker {
         }
     }
 
-    /// Waits before the next try.
-    async fn pause(&mut self, pause: Duration) {
-        let until = Instant::now() + pause;
-        while let Some(due) = self.teller.due().filter(|due| *due < until) {
-            sleep_until(due).await;
-            self.teller.tell_held();
+    /// Waits before the next try, unless somebody wants it now.
+    async fn pause(&mut self, pause: Duration, reason: String) {
+        let (until, hurry) = (Instant::now() + pause, self.hurry.clone());
+        let hurried = hurry.notified();
+        tokio::pin!(hurried);
+        // Before anybody can see that there is somebody to hurry.
+        hurried.as_mut().enable();
+        let at = now().saturating_add(u64::try_from(pause.as_millis()).unwrap_or(u64::MAX));
+        self.outbox.late(&self.destination, Some(Failure { reason, at }));
+        loop {
+            let due = self.teller.due().filter(|due| *due < until);
+            tokio::select! {
+                () = &mut hurried => {
+                    // What was wrong may be mended: if not, it is tried as often as at first.
+                    self.backoff.succeeded();
+                    return;
+                }
+                () = sleep_until(due.unwrap_or(until)) => match due {
+                    Some(_) => self.teller.tell_held(),
+                    None => return,
+                },
+            }
         }
-        sleep_until(until).await;
     }
 
     /// Tries to deliver an item once, unless it is too old.
@@ -150,8 +175,8 @@ impl Worker {
                 let pause = self.backoff.failed(&limits.pauses(), wait);
                 let (name, pauses) = (&self.destination, span(pause));
                 self.teller.say(format!("\"{name}\" takes nothing now: {reason}; the next try is in {pauses}"));
-                self.reason = Some(reason);
-                self.pause(pause).await;
+                self.reason = Some(reason.clone());
+                self.pause(pause, reason).await;
             }
         }
     }
@@ -159,6 +184,7 @@ impl Worker {
     async fn delivered(&mut self, entry: &Entry) {
         self.backoff.succeeded();
         if self.reason.take().is_some() {
+            self.outbox.late(&self.destination, None);
             self.teller.say(format!("\"{}\" takes what is sent to it again", self.destination));
         }
         let (destination, number) = (self.destination.clone(), entry.number);
@@ -166,6 +192,7 @@ impl Worker {
     }
 
     async fn fail(&mut self, entry: &Entry, reason: String) {
+        self.outbox.late(&self.destination, None);
         let what = if entry.item.is_alert() { "an alert" } else { "a usage event" };
         let name = &self.destination;
         self.teller.say(format!("{what} will not reach \"{name}\": {reason}; it is kept as failed ({})", entry.id));

@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use skep_deliver::{Item, Limits, Message};
+use skep_deliver::{Item, Limits, Message, Which};
 use tempfile::TempDir;
 
 use crate::smtp::{Protection, SmtpServer};
@@ -75,12 +75,12 @@ async fn a_recipient_who_is_refused_keeps_the_message_from_nobody_else() {
     let running = Running::start(folder.path(), limits(), &config(&server, "none", to));
     running.outbox.put(alert("mail", "a")).unwrap();
     assert_eq!(running.done().await[0].failed, 1);
-    let reason = &running.outbox.failed("mail")[0].reason;
+    let reason = &running.outbox.failed(&Which::of("mail"))[0].reason;
     assert_eq!(reason, "127.0.0.1 refused e-mail for gone@example.com: 550 5.1.1 no such user");
     assert_eq!(server.heard().messages.len(), 1);
     // Who got it does not get it again when the other one is tried again.
-    running.outbox.retry_failed("mail").unwrap();
-    eventually(|| running.outbox.failed("mail").len() == 1 && running.waiting("mail") == 0).await;
+    running.outbox.retry(&Which::of("mail")).unwrap();
+    eventually(|| running.outbox.failed(&Which::of("mail")).len() == 1 && running.waiting("mail") == 0).await;
     eventually(|| told(&server).iter().filter(|command| command.starts_with("RCPT TO:<gone@")).count() == 2).await;
     assert_eq!(server.heard().messages.len(), 1);
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use skep_deliver::{Limits, Outbox};
+use skep_deliver::{Limits, Outbox, Which};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
@@ -43,6 +43,26 @@ async fn errors_of_the_server_are_tried_again_with_the_same_key() {
     );
     assert_eq!(told[5], "\"ops\" takes what is sent to it again");
     assert!(!format!("{told:?}").contains("T0K3N"), "{told:?}");
+}
+
+#[tokio::test]
+async fn who_has_mended_the_server_need_not_wait() {
+    let server = Server::start(|number, _| Answer::status(if number == 0 { 503 } else { 200 })).await;
+    let folder = TempDir::new().unwrap();
+    let hour = Duration::from_secs(3600);
+    let limits = Limits { first_pause: hour, last_pause: hour, ..limits() };
+    let running = Running::start(folder.path(), limits, &config(&server.url()));
+    running.outbox.put(alert("ops", "a")).unwrap();
+    eventually(|| running.outbox.waiting()[0].reason.is_some()).await;
+    let [waiting] = &running.outbox.waiting()[..] else { panic!("one destination") };
+    assert_eq!(waiting.reason.as_deref(), Some("127.0.0.1 answered 503 Service Unavailable"));
+    assert!(waiting.next > waiting.since, "{waiting:?}");
+    // What is meant alone is none of those that wait.
+    let other = Which { destination: None, ids: Some(Vec::new()) };
+    assert_eq!(running.outbox.retry(&other).unwrap().waiting, 0);
+    assert_eq!(running.outbox.retry(&Which::of("ops")).unwrap().waiting, 1);
+    assert!(running.done().await.is_empty());
+    assert_eq!(ids(&server).len(), 2);
 }
 
 #[tokio::test]
@@ -255,7 +275,7 @@ async fn an_item_that_is_too_old_is_kept_as_failed_and_told() {
     running.outbox.put(alert("ops", "a")).unwrap();
     assert_eq!(running.done().await[0].failed, 1);
     let reason = "it could not be delivered within 300 ms: 127.0.0.1 answered 500 Internal Server Error";
-    assert_eq!(running.outbox.failed("ops")[0].reason, reason);
+    assert_eq!(running.outbox.failed(&Which::of("ops"))[0].reason, reason);
     eventually(|| running.told().last().is_some_and(|told| told.contains(reason))).await;
     assert!(server.requests().len() >= 2);
 }

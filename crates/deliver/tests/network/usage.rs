@@ -1,5 +1,6 @@
 //! Usage events: the exact bytes that Stripe and OpenMeter are sent, and what their answers come to.
 
+use skep_deliver::Which;
 use tempfile::TempDir;
 
 use crate::server::{Answer, Request, Server};
@@ -69,13 +70,13 @@ async fn an_event_that_stripe_never_takes_is_kept_and_told_and_the_next_one_goes
     running.outbox.put(usage("stripe", "old")).unwrap();
     running.outbox.put(usage("stripe", "new")).unwrap();
     assert_eq!(running.done().await[0].failed, 1);
-    let [failed] = &running.outbox.failed("stripe")[..] else { panic!("one failed") };
+    let [failed] = &running.outbox.failed(&Which::of("stripe"))[..] else { panic!("one failed") };
     let reason = "127.0.0.1 answered 400 Bad Request: The timestamp is too far in the past: [hidden]";
     assert_eq!((&*failed.id, &*failed.reason), ("old", reason));
     let told = format!("a usage event will not reach \"stripe\": {reason}; it is kept as failed (old)");
     assert_eq!(running.told(), [told]);
     // When somebody has corrected what was wrong, it goes with the same key.
-    assert_eq!(running.outbox.retry_failed("stripe").unwrap(), 1);
+    assert_eq!(running.outbox.retry(&Which::of("stripe")).unwrap().failed.len(), 1);
     assert!(running.done().await.is_empty());
     let requests = server.requests();
     let has = |request: &Request, id: &str| request.body.contains(&format!("identifier={id}&"));
@@ -168,6 +169,9 @@ async fn each_destination_says_what_it_does_not_take() {
     let running = Running::start(folder.path(), limits(), &stripe(&server.url()));
     running.outbox.put(crate::alert("stripe", "a")).unwrap();
     assert_eq!(running.done().await[0].failed, 1);
-    assert_eq!(running.outbox.failed("stripe")[0].reason, "it takes usage events only, and this is an alert");
+    assert_eq!(
+        running.outbox.failed(&Which::of("stripe"))[0].reason,
+        "it takes usage events only, and this is an alert"
+    );
     assert!(server.requests().is_empty());
 }

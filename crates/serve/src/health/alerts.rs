@@ -25,7 +25,7 @@ pub(crate) struct Finding {
     pub(crate) check: Check,
     /// The account that it is about, if it is about one.
     pub(crate) account: Option<String>,
-    /// What it is about, where a check is about several things: a Worker, a node, a host.
+    /// What it is about, where a check is about several things: a Worker, a node, a host, a process, a destination.
     pub(crate) subject: String,
     /// A sentence, without its end, that says what to do.
     pub(crate) message: String,
@@ -211,7 +211,8 @@ impl Told {
             Check::Disk => "The disk".to_owned(),
             Check::Certificate => format!("The certificate of {}", self.finding.subject),
             Check::Ledger => "The ledger of usage".to_owned(),
-            Check::Runtime => "What runs Workers".to_owned(),
+            Check::Runtime if self.finding.subject.is_empty() => "What runs Workers".to_owned(),
+            Check::Runtime => format!("The process {}", self.finding.subject),
             Check::Worker => format!("The Worker {}", self.finding.subject),
             Check::Node => format!("The node {}", self.finding.subject),
             Check::Outbox => format!("Delivery to {}", self.finding.subject),

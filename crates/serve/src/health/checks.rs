@@ -3,13 +3,14 @@
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-use skep_link::wire;
+use skep_deliver::Waiting;
 use skep_store::Node;
 use time::OffsetDateTime;
 
 use crate::health::alerts::{Check, Finding};
 use crate::health::node::Disk;
 use crate::health::{Health, Looked, MOST_FAILURES, PATIENCE, SILENT, milliseconds};
+use crate::runtimes::Told;
 use crate::series::Rate;
 use crate::settings::HealthSettings;
 
@@ -19,14 +20,13 @@ const EXPIRES: Duration = Duration::from_secs(14 * 24 * 3600);
 const LAST: u32 = 6;
 /// Processes that die in a window before that is worth a word.
 const DEATHS: u64 = 3;
-/// How long something may wait to be delivered.
-const STUCK: Duration = Duration::from_secs(15 * 60);
 const GIB: u64 = 1 << 30;
 
 /// All of them, in the order in which they are shown.
-pub(super) async fn all(health: &Health, usage: &wire::Usage, processes: usize, deaths: u64) -> Vec<Looked> {
+pub(super) async fn all(health: &Health, told: &Told) -> Vec<Looked> {
     let disk = Disk::of(&health.parts.data_dir).unwrap_or_default();
-    let stored = store(health, node(health, disk, usage, processes, deaths)).await;
+    let deaths = health.parts.runtimes.deaths();
+    let stored = store(health, node(health, disk, told, deaths)).await;
     let settings = &health.parts.settings;
     vec![
         canary(health),
@@ -34,10 +34,10 @@ pub(super) async fn all(health: &Health, usage: &wire::Usage, processes: usize, 
         timed(Check::Disk, || disk_room(settings, &health.parts.data_dir, disk)),
         timed(Check::Certificate, || certificates(&health.parts.expiries.all(), SystemTime::now())),
         ledger(health).await,
-        timed(Check::Runtime, || runtimes(health, deaths)),
+        timed(Check::Runtime, || runtimes(health, &told.silent, deaths)),
         timed(Check::Worker, || workers(settings, &health.parts.series.rates(settings.window))),
         timed(Check::Node, || nodes(&health.state().nodes, &health.identity.id, milliseconds(now()))),
-        timed(Check::Outbox, || outbox(health)),
+        timed(Check::Outbox, || outbox(&health.parts.delivery.waiting(), settings.outbox, now())),
     ]
 }
 
@@ -74,7 +74,7 @@ fn canary(health: &Health) -> Looked {
 }
 
 /// What is said of this node in the store.
-fn node(health: &Health, disk: Disk, usage: &wire::Usage, processes: usize, deaths: u64) -> Node {
+fn node(health: &Health, disk: Disk, told: &Told, deaths: u64) -> Node {
     let (parts, identity) = (&health.parts, &health.identity);
     let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
     Node {
@@ -85,13 +85,13 @@ fn node(health: &Health, disk: Disk, usage: &wire::Usage, processes: usize, deat
         started: identity.started,
         last_heartbeat: milliseconds(now()),
         cores: count(std::thread::available_parallelism().map_or(1, usize::from)),
-        memory_used: usage.memory,
+        memory_used: told.sum.memory,
         memory_limit: parts.memory_limit,
         disk_free: disk.free,
         disk_total: disk.total,
-        runtimes: count(processes),
+        runtimes: count(told.processes),
         restarts: deaths,
-        isolates: count(usage.isolates),
+        isolates: count(told.sum.isolates),
     }
 }
 
@@ -167,7 +167,7 @@ async fn ledger(health: &Health) -> Looked {
     Looked { check: Check::Ledger, took: begun.elapsed(), found, well }
 }
 
-fn runtimes(health: &Health, deaths: u64) -> Findings {
+fn runtimes(health: &Health, silent: &[u32], deaths: u64) -> Findings {
     let (now, window) = (Instant::now(), health.parts.settings.window);
     let mut state = health.state();
     let seen = &mut state.deaths;
@@ -176,14 +176,24 @@ fn runtimes(health: &Health, deaths: u64) -> Findings {
         seen.pop_front();
     }
     let lately = deaths - seen.front().map_or(deaths, |(_, before)| *before);
-    let message = || {
+    let died = (lately >= DEATHS).then(|| {
         format!(
             "{lately} processes that run Workers died within {} s: the log and the audit log name the versions whose code ran",
             window.as_secs()
         )
-    };
-    let found = (lately >= DEATHS).then(|| whole(Check::Runtime, message()));
-    (found.into_iter().collect(), format!("{deaths} processes died since the start"))
+    });
+    let still = |process: &u32| (*process, state.silent.get(process).map_or(1, |looks| looks.saturating_add(1)));
+    state.silent = silent.iter().map(still).collect();
+    let mut hangs: Vec<u32> = silent.iter().copied().filter(|process| state.silent[process] >= MOST_FAILURES).collect();
+    hangs.sort_unstable();
+    let hangs = hangs.into_iter().map(|process| {
+        let message = format!(
+            "The process {process}, which runs Workers, does not answer: if nobody has stopped it, end it, and another one takes its place"
+        );
+        Finding { check: Check::Runtime, account: None, subject: process.to_string(), message }
+    });
+    let died = died.map(|message| whole(Check::Runtime, message));
+    (died.into_iter().chain(hangs).collect(), format!("{deaths} processes died since the start"))
 }
 
 fn workers(settings: &HealthSettings, rates: &[Rate]) -> Findings {
@@ -220,17 +230,19 @@ pub(super) fn is_down(node: &Node, now: i64) -> bool {
     now - node.last_heartbeat > SILENT.as_millis() as i64
 }
 
-fn outbox(health: &Health) -> Findings {
-    let (waiting, now) = (health.parts.delivery.waiting(), now());
-    let stuck = waiting.iter().filter(|waiting| waiting.since.is_some_and(|since| now - since > STUCK));
-    let found = stuck.map(|waiting| {
-        let message = format!(
-            "{} items wait for more than {} min to be delivered to \"{}\": the log says what it answers",
-            waiting.items,
-            STUCK.as_secs() / 60,
-            waiting.destination
-        );
-        Finding { check: Check::Outbox, account: None, subject: waiting.destination.clone(), message }
+/// Of each destination: what waits for longer than it may, and what failed for good.
+fn outbox(waiting: &[Waiting], longest: Duration, now: OffsetDateTime) -> Findings {
+    let found = waiting.iter().filter_map(|waiting| {
+        let Waiting { destination, items, failed, since, reason, .. } = waiting;
+        let stuck = since.filter(|since| now - *since > longest).map(|since| {
+            let why = reason.as_deref().unwrap_or("nothing was tried yet: see in the log whether it is configured");
+            format!("{items} items wait for up to {} min to be delivered to \"{destination}\": {why}", (now - since).whole_minutes())
+        });
+        let failed = (*failed > 0).then(|| {
+            format!("{failed} items for \"{destination}\" failed for good and are kept: `skep deliveries` says why, and sends them again")
+        });
+        let message = stuck.into_iter().chain(failed).reduce(|one, other| format!("{one}; {other}"))?;
+        Some(Finding { check: Check::Outbox, account: None, subject: destination.clone(), message })
     });
     let items: usize = waiting.iter().map(|waiting| waiting.items).sum();
     (found.collect(), format!("{items} items are to be delivered"))

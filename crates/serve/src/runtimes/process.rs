@@ -21,6 +21,7 @@ use uuid::Uuid;
 
 use crate::dispatch::died;
 use crate::runtimes::clients::{Left, Waiting, as_http};
+use crate::runtimes::figures::Question;
 use crate::runtimes::{Role, Runtimes};
 
 /// A variable of the environment that names the program of the processes: for tools such as valgrind, to which `/proc/self/exe` is the tool.
@@ -31,6 +32,8 @@ const VERB: &str = "runtime";
 const ENVIRONMENT: [&str; 6] = ["PATH", "LANG", "TZ", "RUST_BACKTRACE", "LD_LIBRARY_PATH", "TMPDIR"];
 /// How long it may take to start.
 const START: Duration = Duration::from_secs(30);
+/// How long it may take a process to make room for what it is sent. One that takes longer is stuck.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How much longer than its grace it may take to stop.
 const MORE: Duration = Duration::from_secs(5);
 
@@ -38,6 +41,9 @@ const MORE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Runtime {
     id: u64,
+    /// The kernel's number.
+    process: Option<u32>,
+    question: Question,
     channel: Arc<Channel>,
     table: Arc<Table>,
     calls: Peer,
@@ -48,6 +54,16 @@ impl Runtime {
     /// Its number: no other process ever has it.
     pub(crate) fn id(&self) -> u64 {
         self.id
+    }
+
+    /// The kernel's number of it.
+    pub(super) fn process(&self) -> Option<u32> {
+        self.process
+    }
+
+    /// Where it says how it does.
+    pub(super) fn question(&self) -> &Question {
+        &self.question
     }
 
     /// Where it is asked.
@@ -181,7 +197,9 @@ impl Session<'_> {
         loop {
             tokio::select! {
                 received = runtime.channel.receive() => match received {
-                    Ok(Some((message, _))) => self.obey(message).await,
+                    Ok(Some((message, _))) => if !in_time(self.obey(message)).await {
+                        return;
+                    },
                     Ok(None) | Err(_) => return,
                 },
                 joined = or_never(self.joining.as_mut()) => {
@@ -194,14 +212,18 @@ impl Session<'_> {
                 // Who does not hear what changes must not serve any more.
                 _ = or_never(self.deaf.as_mut()) => return,
                 number = next(&mut waiting), if self.ready => match number {
-                    Some(number) => give(self.runtimes, &runtime, number).await,
+                    // Who takes no connections serves nobody: the next one gets them.
+                    Some(number) if !in_time(give(self.runtimes, &runtime, number)).await => return,
+                    Some(_) => {}
                     None => waiting = None,
                 },
                 () = &mut late, if !self.ready => return,
                 grace = stopped(&mut stopping), if !self.told => {
                     (self.told, self.ready) = (true, false);
                     self.place.send_replace(None);
-                    runtime.stop(grace).await;
+                    if !in_time(runtime.stop(grace)).await {
+                        return;
+                    }
                     late.set(tokio::time::sleep(grace + MORE));
                 }
             }
@@ -244,6 +266,11 @@ async fn or_never<F: Future + Unpin>(future: Option<F>) -> F::Output {
         Some(future) => future.await,
         None => std::future::pending().await,
     }
+}
+
+/// Whether what is done with a process is done soon.
+async fn in_time(doing: impl Future<Output = ()>) -> bool {
+    tokio::time::timeout(PATIENCE, doing).await.is_ok()
 }
 
 /// The next connection that waits for a process.
@@ -325,7 +352,8 @@ async fn start(runtimes: &Runtimes, id: u64) -> io::Result<(Arc<Runtime>, Child)
         })
     };
     let (calls, requests) = (peer(Kind::Calls), peer(Kind::Requests));
-    Ok((Arc::new(Runtime { id, channel, table, calls, requests }), child))
+    let (process, question) = (child.id(), Question::new());
+    Ok((Arc::new(Runtime { id, process, question, channel, table, calls, requests }), child))
 }
 
 /// Makes a connection that a process asks for. If there is none, it is told by its end.

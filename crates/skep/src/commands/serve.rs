@@ -137,6 +137,9 @@ pub(crate) struct Arguments {
     /// How far is looked back for failed requests, and for processes that died three times [default: 300]
     #[arg(long, value_name = "SECONDS", env = "SKEP_ALERT_WINDOW_SECONDS", help_heading = "Health")]
     alert_window_seconds: Option<u64>,
+    /// How long an alert or exported usage may wait to be delivered [default: 900]
+    #[arg(long, value_name = "SECONDS", env = "SKEP_ALERT_OUTBOX_SECONDS", help_heading = "Health")]
+    alert_outbox_seconds: Option<u64>,
 }
 
 pub(crate) fn run(arguments: Arguments, begun: Instant) -> Outcome {
@@ -172,6 +175,7 @@ pub(crate) fn run(arguments: Arguments, begun: Instant) -> Outcome {
         alert_errors_percent: arguments.alert_errors_percent,
         alert_errors_requests: arguments.alert_errors_requests,
         alert_window_seconds: arguments.alert_window_seconds,
+        alert_outbox_seconds: arguments.alert_outbox_seconds,
         sandbox: arguments.sandbox,
         dashboard: arguments.no_dashboard.then_some(false),
         plans: arguments.plans,

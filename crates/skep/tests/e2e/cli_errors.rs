@@ -5,9 +5,10 @@ use serde_json::Value;
 use crate::support::{Person, Platform, Project, skep};
 
 /// Every command.
-const COMMANDS: [&str; 29] = [
+const COMMANDS: [&str; 30] = [
     "logs",
     "status",
+    "deliveries",
     "usage",
     "billing",
     "invoice",

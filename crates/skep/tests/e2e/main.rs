@@ -3,6 +3,7 @@
 //! Each file is about one subject. Tests wait for what they expect and never for a time, so that a busy machine makes
 //! them slow and not wrong.
 
+mod alerts;
 mod assets;
 mod bad_input;
 mod billing;
@@ -13,6 +14,7 @@ mod cli_errors;
 mod cli_live;
 mod crash;
 mod dashboard;
+mod deliveries;
 mod full_disk;
 mod inspector;
 mod keys;

@@ -14,7 +14,8 @@ use tempfile::TempDir;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
-use crate::support::{PATIENCE, Platform, body, fetch, free_port, get, offline, try_fetch};
+use crate::processes::send;
+use crate::support::{PATIENCE, Person, Platform, body, fetch, free_port, get, offline, try_fetch};
 
 /// Answers at once.
 const QUICK: &str = "export default { fetch: () => new Response('hello') };";
@@ -157,6 +158,78 @@ async fn metrics_are_what_the_clients_counted() {
     assert!(open.text.ends_with("# EOF\n") && sum(&open.text, "skep_requests_total", &[]) > ALL - 0.5, "{}", open.text);
     if !offline() {
         assert_eq!(promtool(&["check", "metrics"], &metrics).await, "");
+    }
+}
+
+/// What is waited for at most where a process hangs: Prometheus gives up after ten seconds.
+const SCRAPE: Duration = Duration::from_secs(5);
+
+/// Asks the address for machines, in time.
+async fn told(address: &str, path: &str) -> String {
+    let answer = tokio::time::timeout(SCRAPE, fetch(address, get(path))).await;
+    answer.unwrap_or_else(|_| panic!("{path} is not answered within {SCRAPE:?}")).text
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_process_that_hangs() {
+    let (platform, address) = with_traffic(&[]).await;
+    let before = counted(&address).await;
+    let of = |text: &str, name: &str| sum(text, name, &[]);
+    let silent = |text: &str| of(text, "skep_processes_silent") > 0.5;
+    assert!(!silent(&before) && before.contains("\nskep_processes_silent 0"), "{before}");
+    let [runtime] = platform.runtimes()[..] else { panic!("{:?}", platform.runtimes()) };
+    send("STOP", runtime).await;
+    // Many at once cost no more than one.
+    let scrapes = (0..20).map(|_| {
+        let address = address.clone();
+        tokio::spawn(async move { told(&address, "/metrics").await })
+    });
+    for scrape in scrapes.collect::<Vec<_>>() {
+        let hung = scrape.await.expect("it is told");
+        assert!(silent(&hung), "{hung}");
+        for name in ["skep_processes", "skep_isolates", "skep_cold_starts_total", "skep_requests_total"] {
+            let (before, after) = (of(&before, name), of(&hung, name));
+            assert!(before > 0.5 && (before - after).abs() < 0.5, "{name}: {before}, then {after}");
+        }
+        if !offline() {
+            assert_eq!(promtool(&["check", "metrics"], &hung).await, "");
+        }
+    }
+    assert_eq!(told(&address, "/healthz").await, "ok\n");
+    told(&address, "/readyz").await;
+    let account = |root: &str, path: &str| format!("{root}/accounts/{}/{path}", platform.account);
+    let own = ["status", "analytics", "usage", "billing", "audit"].map(|path| account("/skep/v1", path));
+    for path in own.into_iter().chain([account("/client/v4", "workers/scripts")]) {
+        let answer = tokio::time::timeout(SCRAPE, platform.own(Method::GET, &path, "")).await;
+        assert_eq!(answer.unwrap_or_else(|_| panic!("{path} hangs"))["success"], true);
+    }
+    let page = tokio::time::timeout(SCRAPE, platform.at("/dashboard/")).await.expect("the dashboard answers");
+    assert_eq!(page.status, 200);
+    let status = platform.checked("runtime", false).await;
+    let what = format!("The process {runtime}, which runs Workers, does not answer");
+    assert!(status["alerts"].to_string().contains(&what), "{status}");
+    let person = Person::of(&platform).await;
+    let shown = tokio::time::timeout(SCRAPE, person.run(platform.data.path(), &["status"])).await;
+    let shown = shown.expect("skep status answers");
+    assert!(shown.code == Some(1) && shown.output.contains(&what), "{shown:?}");
+    let failing = told(&address, "/metrics").await;
+    assert!(failing.contains("skep_check_ok{check=\"runtime\"} 0"), "{failing}");
+
+    send("CONT", runtime).await;
+    platform.checked("runtime", true).await;
+    let well = told(&address, "/metrics").await;
+    assert!(!silent(&well), "{well}");
+    // What a process did is not forgotten with it.
+    send("KILL", runtime).await;
+    platform.runtime_after(runtime).await;
+    let deadline = Instant::now() + PATIENCE;
+    while of(&told(&address, "/metrics").await, "skep_processes") < 0.5 {
+        assert!(Instant::now() < deadline, "no other process is told of");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let after = told(&address, "/metrics").await;
+    for name in ["skep_cold_starts_total", "skep_cold_start_time_seconds_total", "skep_isolates_busy_seconds_total"] {
+        assert!(of(&after, name) >= of(&well, name) && of(&well, name) > 0.0, "{name}: {well} {after}");
     }
 }
 

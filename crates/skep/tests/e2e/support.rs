@@ -3,6 +3,7 @@
 mod authority;
 mod cli;
 mod devtools;
+mod hook;
 mod http;
 mod output;
 mod platform;
@@ -16,6 +17,7 @@ use std::time::Duration;
 pub(crate) use authority::{Authority, Dns, free_port};
 pub(crate) use cli::Person;
 pub(crate) use devtools::DevTools;
+pub(crate) use hook::{Hook, Posted, SECRET, SECRET_PATH};
 pub(crate) use http::{Answer, body, fetch, fetch_over, get, try_fetch};
 pub(crate) use output::Output;
 pub(crate) use platform::{Platform, Wrangler, cached, path_with_node};

@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
+use skep_deliver::Waiting;
 use skep_store::Node;
 
-use super::{Disk, GIB, certificates, disk_room, nodes, workers};
+use super::{Disk, GIB, certificates, disk_room, nodes, outbox, workers};
 use crate::series::Rate;
 use crate::settings::HealthSettings;
 
@@ -47,4 +48,28 @@ fn a_node_is_down() {
     let node = |id: &str, last_heartbeat| Node { id: id.to_owned(), last_heartbeat, ..Node::default() };
     let found = |last| nodes(&[node("own", 0), node("other", last)], "own", 100_000).0.len();
     assert_eq!((found(85_000), found(84_000)), (0, 1));
+}
+
+#[test]
+fn a_destination_takes_nothing() {
+    let now = time::OffsetDateTime::UNIX_EPOCH + DAY * 1000;
+    let waiting = |minutes: Option<u64>, failed| Waiting {
+        destination: "hook".to_owned(),
+        items: usize::from(minutes.is_some()) * 2,
+        since: minutes.map(|minutes| now - Duration::from_secs(minutes * 60)),
+        failed,
+        bytes: 0,
+        reason: Some("it answered 503".to_owned()),
+        next: None,
+    };
+    let found = |waiting: Waiting| {
+        let found = outbox(&[waiting], Duration::from_secs(900), now).0;
+        found.into_iter().map(|finding| format!("{}: {}", finding.subject, finding.message)).collect::<String>()
+    };
+    assert_eq!(found(waiting(Some(15), 0)), "");
+    let stuck = "hook: 2 items wait for up to 16 min to be delivered to \"hook\": it answered 503";
+    assert_eq!(found(waiting(Some(16), 0)), stuck);
+    let failed = "1 items for \"hook\" failed for good and are kept: `skep deliveries` says why, and sends them again";
+    assert_eq!(found(waiting(None, 1)), format!("hook: {failed}"));
+    assert_eq!(found(waiting(Some(16), 1)), format!("{stuck}; {failed}"));
 }
