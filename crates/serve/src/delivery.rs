@@ -3,7 +3,7 @@
 
 mod undelivered;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use skep_outbound::{AddressPolicy, Client};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::Mutex;
 
 use crate::Tell;
 
@@ -78,8 +78,8 @@ pub(crate) struct Delivery {
     exports: bool,
     folder: PathBuf,
     tell: Tell,
-    /// Those of alerts that wait in memory.
-    places: Arc<Semaphore>,
+    /// Alerts that could not be written down, the oldest first.
+    kept: Mutex<VecDeque<Parcel>>,
 }
 
 /// An alert, and who has it not in his queue yet.
@@ -104,30 +104,43 @@ impl Delivery {
         let outbox = Arc::new(Outbox::open(&folder, limits)?);
         tokio::spawn(Arc::clone(&outbox).run(senders));
         let (alerts, exports) = (settings.alerts.clone(), !settings.exports.is_empty());
-        let places = Arc::new(Semaphore::new(MOST_KEPT));
+        let kept = Mutex::default();
         let kinds = settings.destinations.iter().map(|(name, destination)| (name.clone(), destination.kind()));
-        Ok(Arc::new(Self { outbox, kinds: kinds.collect(), alerts, exporter, exports, folder, tell, places }))
+        Ok(Arc::new(Self { outbox, kinds: kinds.collect(), alerts, exporter, exports, folder, tell, kept }))
     }
 
     /// Tells people something. It is on the disk when this is done; if the disk takes nothing, it is kept in memory and tried again until it does.
+    /// What is told later comes behind it: nobody hears of an end before its beginning.
     pub(crate) async fn alert(self: &Arc<Self>, alert: Alert) {
         let mut parcel = self.parcel(alert);
-        let Err(error) = self.put(&mut parcel).await else { return };
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-            (self.tell)(&format!("An alert is lost: {error}. Too many wait for room on the disk already"));
+        let mut kept = self.kept.lock().await;
+        if kept.is_empty() {
+            let Err(error) = self.put(&mut parcel).await else { return };
+            (self.tell)(&format!("An alert cannot be written down: {error}. It is told as soon as it can"));
+            tokio::spawn(Arc::clone(self).alert_again());
+        } else if kept.len() >= MOST_KEPT {
+            let title = parcel.alert.title;
+            (self.tell)(&format!("An alert is lost, as too many wait for room on the disk already: {title}"));
             return;
-        };
-        (self.tell)(&format!("An alert cannot be written down: {error}. It is told as soon as it can"));
-        let delivery = Arc::clone(self);
-        tokio::spawn(async move {
-            let _place = place;
-            loop {
-                tokio::time::sleep(AGAIN).await;
-                if delivery.put(&mut parcel).await.is_ok() {
-                    return;
+        }
+        kept.push_back(parcel);
+    }
+
+    /// Writes down what is kept, in its order, until nothing is.
+    async fn alert_again(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(AGAIN).await;
+            let mut kept = self.kept.lock().await;
+            while let Some(parcel) = kept.front_mut() {
+                if self.put(parcel).await.is_err() {
+                    break;
                 }
+                kept.pop_front();
             }
-        });
+            if kept.is_empty() {
+                return;
+            }
+        }
     }
 
     /// An alert for all who are told of alerts.
