@@ -286,7 +286,7 @@ impl Pending {
         let entries = std::mem::take(&mut self.shown);
         let is_something = !entries.is_empty();
         if is_something {
-            // How long that took is known.
+            // Without latencies, who shows how Workers do takes nothing of it: that was shown.
             self.push(process, entries, Vec::new(), of);
         }
         is_something
